@@ -1,0 +1,29 @@
+// EngineOptions: the knobs of the engine, each with unit, default and bounds.
+
+#ifndef KVASIR_ENGINE_ENGINE_OPTIONS_H_
+#define KVASIR_ENGINE_ENGINE_OPTIONS_H_
+
+#include <cstddef>
+
+#include "kvasir/formats/kv_block_layout.h"
+
+namespace kvasir {
+
+struct EngineOptions {
+  KvFormat kv_format = KvFormat::kBF16;
+  // Tokens of one sequence, prompt and answer. 0 = the model's own context length. At most the
+  // model's.
+  size_t context_tokens = 0;
+  // Bytes of the block pool; 0 = enough for `sequence_count_max` sequences of min(context_tokens,
+  // 8192) tokens, but at least one sequence of context_tokens.
+  size_t kv_bytes = 0;
+  // Sequences in one batch, 1..1024.
+  size_t sequence_count_max = 16;
+  // Rows of one step: decodes first, the rest for prompt chunks. 1..the model's row_count_max.
+  // Results do not depend on it.
+  size_t chunk_tokens = 512;
+};
+
+}  // namespace kvasir
+
+#endif  // KVASIR_ENGINE_ENGINE_OPTIONS_H_

@@ -1,0 +1,50 @@
+// BlockTable: the blocks of one sequence, in order, and how many tokens they hold. Owns one
+// reference to each block and releases them when it dies. Engine thread only.
+
+#ifndef KVASIR_KV_BLOCK_TABLE_H_
+#define KVASIR_KV_BLOCK_TABLE_H_
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "kvasir/base/status.h"
+#include "kvasir/kv/block_pool.h"
+
+namespace kvasir {
+
+class BlockTable {
+ public:
+  // `pool` must outlive the table.
+  explicit BlockTable(BlockPool& pool) : pool_(&pool) {}
+  ~BlockTable() { Clear(); }
+  BlockTable(BlockTable&& other) noexcept;
+  BlockTable& operator=(BlockTable&& other) noexcept;
+
+  size_t token_count() const { return token_count_; }
+  std::span<const BlockId> blocks() const { return blocks_; }
+  // Tokens in the last block: 1..32, or 0 for an empty table.
+  size_t last_block_token_count() const;
+
+  // Blocks that Extend(count) would allocate.
+  size_t BlocksNeeded(size_t token_count) const;
+  // Makes room for `count` more tokens, which the model is about to append. All or nothing:
+  // kResourceExhausted leaves the table as it was. A shared open block is copied first, so that it
+  // may be written.
+  Status Extend(size_t count);
+  // Forgets tokens from the end, releasing blocks that hold none. REQUIRES token_count <=
+  // token_count().
+  void Truncate(size_t token_count);
+  // A second table over the same blocks (n > 1, beams): costs references only.
+  BlockTable Fork() const;
+  void Clear();
+
+ private:
+  BlockPool* pool_;
+  std::vector<BlockId> blocks_;
+  size_t token_count_ = 0;
+};
+
+}  // namespace kvasir
+
+#endif  // KVASIR_KV_BLOCK_TABLE_H_

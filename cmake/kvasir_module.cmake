@@ -1,7 +1,8 @@
 # kvasir_module(name DEPS a b ... [LIBS lib ...] [TEST_LIBS lib ...])
 #
 # Declares one module of the table in ARCHITECTURE.md: every kvasir/<name>/*.cc becomes the static library
-# kvasir_<name>, every *_test.cc beside it the test program <name>_test, every *_bench.cc a program of its own.
+# kvasir_<name>, every *_test.cc beside it the test program <name>_test, every *_bench.cc a program of its own. A
+# main.cc stays out of the library: CMakeLists.txt makes the executable, so that tests can link everything else.
 # DEPS are the modules that it may include: the linker graph is the module table, and tests/tidy_test checks the
 # includes against the same table. LIBS are third-party libraries, TEST_LIBS what only its tests and benches need.
 function(kvasir_module name)
@@ -12,7 +13,7 @@ function(kvasir_module name)
   set(benches ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
-  list(FILTER sources EXCLUDE REGEX "(_test|_bench|_fuzz)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_bench|_fuzz|/main)\\.cc$")
   if(NOT sources)
     return()
   endif()

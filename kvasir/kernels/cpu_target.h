@@ -42,6 +42,7 @@ class ScopedCpuTarget {
   ~ScopedCpuTarget();
 
  private:
+  bool previous_forced_;
   CpuTarget previous_;
 };
 

@@ -1,12 +1,15 @@
-// Sampling: logits -> a token. Basics of issue one: greedy, temperature, top-k, top-p, min-p and
-// penalties, without a full sort of the vocabulary. A draw is a function of (seed, position) and
-// the row alone: it never depends on the slot, the batch or the thread. Ties go to the lowest id.
+// Sampling: logits -> a token: greedy, temperature, top-k, top-p, min-p and penalties, without a
+// full sort of the vocabulary. A draw is a function of (seed, position) and the row alone: it never
+// depends on the slot, the batch, the thread or the instruction set. Ties go to the lowest id. Free
+// functions without state: any thread.
 
 #ifndef KVASIR_KERNELS_SAMPLING_H_
 #define KVASIR_KERNELS_SAMPLING_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kvasir/formats/token_id.h"
@@ -30,18 +33,24 @@ struct SamplingParams {
 TokenId ArgMax(std::span<const float> logits);
 
 // Applies the penalties of `params` to logits in place. `prompt` and `generated` are the tokens so
-// far; the repetition penalty looks at both, presence and frequency at `generated` only.
+// far; the repetition penalty looks at both and comes first, presence and frequency look at
+// `generated` only. REQUIRES every token to be an index into logits.
 void ApplyPenalties(const SamplingParams& params, std::span<const TokenId> prompt,
                     std::span<const TokenId> generated, std::span<float> logits);
 
 // Draws from softmax(logits / temperature) cut by top-k, then top-p, then min-p, renormalised.
 // `position` is the index of the token in its sequence. `scratch` saves allocations between calls.
-// Greedy when temperature is 0.
+// Greedy when temperature is not above 0. NaN and -inf are never drawn, unless there is nothing
+// else: then 0; +inf logits share the draw equally.
 TokenId Sample(const SamplingParams& params, uint64_t position, std::span<const float> logits,
                std::vector<std::pair<float, TokenId>>* scratch);
 
-// A uniform number in [0, 1) from the counter-based generator Philox4x32-10 (Salmon et al. 2011)
-// keyed by (seed, position).
+// Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as
+// 1, 2, 3" (2011): 128 random bits that are a pure function of counter and key.
+std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
+// A uniform number in [0, 1) with 53 random bits: Philox with the seed as key and the position as
+// counter.
 double UniformFromSeed(uint64_t seed, uint64_t position);
 
 }  // namespace kvasir

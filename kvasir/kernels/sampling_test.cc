@@ -1,0 +1,305 @@
+#include "kvasir/kernels/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace kvasir {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+std::vector<float> RandomLogits(size_t count, uint32_t seed, float spread = 3) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, spread);
+  std::vector<float> logits(count);
+  for (float& logit : logits) logit = normal(random);
+  return logits;
+}
+
+// The distribution that Sample draws from, in float64 and with a full sort: the definition in
+// sampling.h read word for word.
+std::vector<double> ExactDistribution(const SamplingParams& params,
+                                      const std::vector<float>& logits) {
+  std::vector<size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+  if (params.top_k > 0 && params.top_k < order.size()) order.resize(params.top_k);
+  std::vector<double> p(logits.size(), 0.0);
+  const auto normalise = [&] {
+    double sum = 0;
+    for (size_t i : order) sum += p[i];
+    for (size_t i : order) p[i] /= sum;
+  };
+  const auto cut = [&](size_t keep) {
+    for (size_t rank = keep; rank < order.size(); ++rank) p[order[rank]] = 0;
+    order.resize(keep);
+    normalise();
+  };
+  const double best = logits[order[0]];
+  for (size_t i : order) p[i] = std::exp((logits[i] - best) / double{params.temperature});
+  normalise();
+  if (params.top_p < 1) {
+    size_t keep = 0;
+    for (double sum = 0; keep < order.size() && sum < double{params.top_p};)
+      sum += p[order[keep++]];
+    cut(std::max<size_t>(keep, 1));
+  }
+  size_t keep = 1;
+  while (keep < order.size() && p[order[keep]] >= params.min_p * p[order[0]]) ++keep;
+  cut(keep);
+  return p;
+}
+
+// The upper bound of a chi-square variable with `freedom` degrees that a right implementation
+// passes with probability 1 - 1e-6 (Wilson and Hilferty's approximation, z = 4.75).
+double ChiSquareLimit(double freedom) {
+  const double v = 2 / (9 * freedom);
+  return freedom * std::pow(1 - v + 4.75 * std::sqrt(v), 3);
+}
+
+// Draws many times and compares the counts with `p`; outcomes expected less than 10 times are one
+// class. Impossible outcomes must not occur at all.
+void ExpectDrawsFollow(const std::vector<double>& p, int draw_count,
+                       const std::function<TokenId(uint64_t)>& draw) {
+  std::vector<int> observed(p.size(), 0);
+  for (int i = 0; i < draw_count; ++i) ++observed[draw(i)];
+  double chi_square = 0, rare_expected = 0;
+  int classes = 0, rare_observed = 0;
+  const auto add = [&](double expected, int count) {
+    chi_square += (count - expected) * (count - expected) / expected;
+    ++classes;
+  };
+  for (size_t i = 0; i < p.size(); ++i) {
+    if (p[i] == 0) {
+      EXPECT_EQ(observed[i], 0) << "token " << i << " was cut";
+    } else if (p[i] * draw_count < 10) {
+      rare_expected += p[i] * draw_count;
+      rare_observed += observed[i];
+    } else {
+      add(p[i] * draw_count, observed[i]);
+    }
+  }
+  if (rare_expected >= 10) add(rare_expected, rare_observed);
+  if (classes < 2) return;  // one outcome, and nothing impossible occurred
+  EXPECT_LT(chi_square, ChiSquareLimit(classes - 1)) << classes << " classes";
+}
+
+TEST(Philox, MatchesTheKnownAnswersOfRandom123) {
+  using Words = std::array<uint32_t, 4>;
+  EXPECT_EQ(Philox4x32({0, 0, 0, 0}, {0, 0}),
+            (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(Philox4x32({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}),
+            (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  // The digits of pi.
+  EXPECT_EQ(Philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
+            (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+}
+
+TEST(UniformFromSeed, IsUniformAlongPositionsAndAlongSeeds) {
+  const std::vector<double> p(64, 1.0 / 64);
+  ExpectDrawsFollow(p, 64000, [](uint64_t i) { return TokenId(UniformFromSeed(7, i) * 64); });
+  ExpectDrawsFollow(p, 64000, [](uint64_t i) { return TokenId(UniformFromSeed(i, 7) * 64); });
+  ExpectDrawsFollow(p, 64000,
+                    [](uint64_t i) { return TokenId(UniformFromSeed(i << 32, i << 40) * 64); });
+  for (uint64_t i = 0; i < 1000; ++i) {
+    EXPECT_GE(UniformFromSeed(i, 0), 0);
+    EXPECT_LT(UniformFromSeed(i, 0), 1);
+  }
+}
+
+TEST(ArgMax, FindsTheFirstLargestWhereverItStands) {
+  for (size_t count : {1, 2, 15, 16, 17, 31, 33, 64, 100}) {
+    for (size_t at = 0; at < count; ++at) {
+      std::vector<float> logits(count, -5.0f);
+      logits[at] = -1;
+      logits[count - 1] = -1;
+      EXPECT_EQ(ArgMax(logits), TokenId(at)) << count;
+    }
+  }
+}
+
+TEST(ArgMax, IsDefinedForEveryFloat) {
+  EXPECT_EQ(ArgMax(std::vector<float>{kNan, 1, kNan, 3, kNan}), 3);
+  EXPECT_EQ(ArgMax(std::vector<float>{kNan, -kInf, -3, kInf, kInf}), 3);
+  EXPECT_EQ(ArgMax(std::vector<float>(40, -kInf)), 0);
+  EXPECT_EQ(ArgMax(std::vector<float>(40, kNan)), 0);
+  EXPECT_EQ(ArgMax(std::vector<float>(40, 2.5f)), 0);
+  EXPECT_EQ(ArgMax(std::vector<float>{-0.0f, 0.0f}), 0);
+  EXPECT_EQ(ArgMax({}), 0);
+  std::vector<float> logits(33, kNan);
+  logits[20] = -kInf;
+  logits[29] = std::numeric_limits<float>::lowest();
+  EXPECT_EQ(ArgMax(logits), 29);
+}
+
+TEST(ApplyPenalties, RepetitionLooksAtPromptAndAnswerOnce) {
+  std::vector<float> logits = {2, -2, 3, 0, 5, -kInf};
+  SamplingParams params;
+  params.repetition_penalty = 2;
+  ApplyPenalties(params, std::vector<TokenId>{0, 1, 1, 0, 5}, std::vector<TokenId>{0, 3, 2, 2},
+                 logits);
+  EXPECT_EQ(logits, (std::vector<float>{1, -4, 1.5, 0, 5, -kInf}));
+}
+
+TEST(ApplyPenalties, PresenceAndFrequencyLookAtTheAnswerOnly) {
+  std::vector<float> logits = {1, 2, 3, 4};
+  SamplingParams params;
+  params.presence_penalty = 0.5f;
+  params.frequency_penalty = 0.25f;
+  ApplyPenalties(params, std::vector<TokenId>{0, 0}, std::vector<TokenId>{3, 1, 3, 3}, logits);
+  EXPECT_EQ(logits, (std::vector<float>{1, 1.25f, 3, 2.75f}));
+}
+
+TEST(ApplyPenalties, OffLeavesTheBits) {
+  std::vector<float> logits = RandomLogits(50, 1);
+  const std::vector<float> before = logits;
+  ApplyPenalties(SamplingParams(), std::vector<TokenId>{1, 2}, std::vector<TokenId>{3}, logits);
+  EXPECT_EQ(logits, before);
+}
+
+TEST(Sample, FollowsTheExactDistribution) {
+  struct Case {
+    float temperature;
+    uint32_t top_k;
+    float top_p;
+    float min_p;
+  };
+  std::vector<std::pair<float, TokenId>> scratch;
+  uint32_t seed = 0;
+  for (const Case& c :
+       {Case{1, 0, 1, 0}, Case{0.7f, 0, 1, 0}, Case{2.5f, 0, 1, 0}, Case{1, 5, 1, 0},
+        Case{1, 99, 1, 0}, Case{1, 1, 1, 0}, Case{1, 1000, 1, 0}, Case{1, 0, 0.9f, 0},
+        Case{3, 0, 0.5f, 0}, Case{1, 0, 0.999f, 0}, Case{1, 0, 0, 0}, Case{1, 0, 1, 0.1f},
+        Case{1, 0, 1, 1}, Case{1.5f, 40, 0.8f, 0.02f}, Case{1.5f, 7, 0.95f, 0.2f},
+        Case{4, 60, 0.99f, 0.001f}}) {
+    SCOPED_TRACE(testing::Message() << "temperature " << c.temperature << " top_k " << c.top_k
+                                    << " top_p " << c.top_p << " min_p " << c.min_p);
+    SamplingParams params;
+    params.temperature = c.temperature;
+    params.top_k = c.top_k;
+    params.top_p = c.top_p;
+    params.min_p = c.min_p;
+    params.seed = ++seed;
+    const std::vector<float> logits = RandomLogits(101, 11 + seed);
+    ExpectDrawsFollow(ExactDistribution(params, logits), 40000,
+                      [&](uint64_t i) { return Sample(params, i, logits, &scratch); });
+  }
+}
+
+// Large rows, many settings: what is drawn is always inside the exact support, and everything of
+// weight inside it is drawn.
+TEST(Sample, KeepsTheSupportOnLargeRows) {
+  std::mt19937 random(5);
+  std::vector<std::pair<float, TokenId>> scratch;
+  for (int trial = 0; trial < 30; ++trial) {
+    const std::vector<float> logits =
+        RandomLogits(2000 + random() % 3000, random(), 0.5f + float(random() % 40) / 10);
+    SamplingParams params;
+    params.temperature = 0.5f + float(random() % 100) / 50;
+    params.top_k = random() % 2 ? 1 + random() % 300 : 0;
+    params.top_p = random() % 2 ? float(random() % 1000) / 1000 : 1;
+    params.min_p = random() % 2 ? float(random() % 1000) / 5000 : 0;
+    const std::vector<double> p = ExactDistribution(params, logits);
+    std::vector<bool> drawn(p.size(), false);
+    for (uint64_t i = 0; i < 2000; ++i) {
+      const TokenId token = Sample(params, i, logits, &scratch);
+      EXPECT_GT(p[token], 0) << trial;
+      drawn[token] = true;
+    }
+    for (size_t i = 0; i < p.size(); ++i) EXPECT_TRUE(drawn[i] || p[i] < 0.02) << trial;
+  }
+}
+
+TEST(Sample, TiesGoToTheLowestIds) {
+  std::vector<std::pair<float, TokenId>> scratch;
+  const std::vector<float> logits(1000, 1.5f);
+  SamplingParams params;
+  EXPECT_EQ(Sample(params, 3, logits, &scratch), 0);
+  params.temperature = 1;
+  params.top_k = 4;
+  ExpectDrawsFollow(ExactDistribution(params, logits), 4000,
+                    [&](uint64_t i) { return Sample(params, i, logits, &scratch); });
+  params.top_k = 0;
+  params.top_p = 0.05f;
+  ExpectDrawsFollow(ExactDistribution(params, logits), 20000,
+                    [&](uint64_t i) { return Sample(params, i, logits, &scratch); });
+  // Equal logits on both sides of a full selection buffer.
+  std::vector<float> rising(400, 0.0f);
+  for (size_t i = 0; i < 400; ++i) rising[i] = float(i / 4);
+  params.top_p = 1;
+  params.top_k = 6;
+  params.temperature = 50;
+  ExpectDrawsFollow(ExactDistribution(params, rising), 6000,
+                    [&](uint64_t i) { return Sample(params, i, rising, &scratch); });
+}
+
+TEST(Sample, IsDefinedForEveryFloat) {
+  std::vector<std::pair<float, TokenId>> scratch;
+  for (uint32_t top_k : {0, 3}) {
+    for (float top_p : {1.0f, 0.9f}) {
+      SamplingParams params;
+      params.temperature = 1;
+      params.top_k = top_k;
+      params.top_p = top_p;
+      const auto draw = [&](const std::vector<float>& logits) {
+        TokenId highest = 0;
+        for (uint64_t i = 0; i < 200; ++i) {
+          highest = std::max(highest, Sample(params, i, logits, &scratch));
+        }
+        return highest;
+      };
+      EXPECT_EQ(draw(std::vector<float>(20, -kInf)), 0);
+      EXPECT_EQ(draw(std::vector<float>(20, kNan)), 0);
+      EXPECT_EQ(draw({kNan, -kInf, -1e30f, kNan, -kInf}), 2);
+      EXPECT_EQ(draw({kNan, 1e30f, 2, kInf, kNan, kNan, 3}), 3);
+      EXPECT_EQ(draw({-3e38f, 3e38f, kNan, 0, 0}), 1);
+      std::vector<float> two(20, 1.0f);
+      two[4] = two[9] = kInf;
+      EXPECT_EQ(draw(two), 9);
+      EXPECT_EQ(draw({7}), 0);
+    }
+  }
+}
+
+TEST(Sample, ExtremeTemperatures) {
+  std::vector<std::pair<float, TokenId>> scratch;
+  const std::vector<float> logits = {1, 3, 2.9f, -kInf};
+  SamplingParams params;
+  for (float cold : {-1.0f, kNan, 1e-45f, 1e-30f, 1e-4f}) {
+    params.temperature = cold;
+    for (uint64_t i = 0; i < 100; ++i) EXPECT_EQ(Sample(params, i, logits, &scratch), 1) << cold;
+  }
+  params.temperature = kInf;
+  ExpectDrawsFollow({1.0 / 3, 1.0 / 3, 1.0 / 3, 0}, 3000,
+                    [&](uint64_t i) { return Sample(params, i, logits, &scratch); });
+}
+
+TEST(Sample, DependsOnSeedAndPositionOnly) {
+  const std::vector<float> logits = RandomLogits(500, 2);
+  SamplingParams params;
+  params.temperature = 1;
+  params.seed = 42;
+  std::vector<std::pair<float, TokenId>> scratch, dirty(9000, {1.0f, 3});
+  int differing_seed = 0, differing_position = 0;
+  for (uint64_t i = 0; i < 200; ++i) {
+    const TokenId token = Sample(params, i, logits, &scratch);
+    EXPECT_EQ(Sample(params, i, logits, &dirty), token);
+    SamplingParams other = params;
+    other.seed = 43;
+    differing_seed += Sample(other, i, logits, &scratch) != token;
+    differing_position += Sample(params, i + 1000, logits, &scratch) != token;
+  }
+  EXPECT_GT(differing_seed, 100);
+  EXPECT_GT(differing_position, 100);
+}
+
+}  // namespace
+}  // namespace kvasir

@@ -8,7 +8,7 @@
 #define KVASIR_KERNELS_HIGHWAY_TARGETS_H_
 
 #define HWY_WANT_AVX3_DL
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3 | KVASIR_NEWER_HIGHWAY_TARGETS)
+#define HWY_DISABLED_TARGETS (HWY_SSE4 | HWY_AVX3 | KVASIR_NEWER_HIGHWAY_TARGETS)
 #include <hwy/detect_targets.h>
 
 // Targets that later versions of Highway have added. (In #if, where the macro above is first used,

@@ -4,16 +4,17 @@
 // A block holds kKvBlockTokens tokens of all KV layers:
 //
 //   layer 0                                       layer 1 ...
-//   | K head 0 | K head 1 | ... | V head 0 | ... || K head 0 | ...        each tile 64-byte
-//   aligned, block 4 KiB aligned
+//   | K head 0 | K head 1 | ... | V head 0 | ... || K head 0 | ...
+//
+// each tile 64-byte aligned, the block a multiple of 4 KiB.
 //
 // A tile is the 32 tokens of one KV head, 32 * head_dim numbers, in the order that lets one vector
 // register serve 16 lanes without sums across lanes:
 //
-//   K, f32:   [token/16][dim]    [token%16]               lanes are tokens; one dim per register
-//   K, bf16:  [token/16][dim/2]  [token%16][dim%2]        lanes are tokens; two dims per 32-bit
-//   lane V, f32:   [token]   [dim]                             lanes are dims;   row-major V, bf16:
-//   [token/2] [dim]    [token%2]                lanes are dims;   two tokens per 32-bit lane
+//   K f32:   [token/16][dim]   [token%16]           lanes are tokens, a register holds one dim
+//   K bf16:  [token/16][dim/2] [token%16] [dim%2]   lanes are tokens, two dims in each 32-bit lane
+//   V f32:   [token]   [dim]                        lanes are dims: row-major
+//   V bf16:  [token/2] [dim]   [token%2]            lanes are dims, two tokens in each 32-bit lane
 //
 // The two halves of a 32-bit lane widen to f32 with one shift (low half) or one mask (high half).
 // An odd head_dim is padded to the next even one in bf16 K tiles. Both formats encode each number

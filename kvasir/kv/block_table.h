@@ -40,6 +40,9 @@ class BlockTable {
   void Clear();
 
  private:
+  // Whether the last block is incomplete and has other holders: it is copied before it is written.
+  bool OpenBlockIsShared() const;
+
   BlockPool* pool_;
   std::vector<BlockId> blocks_;
   size_t token_count_ = 0;

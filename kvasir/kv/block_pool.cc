@@ -1,0 +1,62 @@
+#include "kvasir/kv/block_pool.h"
+
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "kvasir/base/check.h"
+
+namespace kvasir {
+
+Result<std::unique_ptr<BlockPool>> BlockPool::Create(const KvBlockLayout& layout,
+                                                     size_t block_count) {
+  if (layout.layer_count == 0 || layout.kv_head_count == 0 || layout.head_dim == 0) {
+    return InvalidArgument("a KV block layout needs at least one layer, KV head and dimension");
+  }
+  constexpr size_t kBlockCountMax = std::numeric_limits<BlockId>::max();
+  if (block_count == 0 || block_count > kBlockCountMax) {
+    return InvalidArgument("block_count is " + std::to_string(block_count) + ", allowed is 1 to " +
+                           std::to_string(kBlockCountMax));
+  }
+  size_t arena_bytes = 0;
+  if (__builtin_mul_overflow(layout.block_bytes(), block_count, &arena_bytes)) {
+    return ResourceExhausted(std::to_string(block_count) + " KV blocks of " +
+                             std::to_string(layout.block_bytes()) +
+                             " bytes exceed the address space");
+  }
+  std::unique_ptr<BlockPool> pool(new BlockPool);
+  pool->layout_ = layout;
+  KVASIR_ASSIGN_OR_RETURN(pool->arena_, AlignedBuffer::Allocate(arena_bytes));
+  pool->references_.assign(block_count, 0);
+  // Filled backwards, so that a fresh pool hands out its blocks in rising order.
+  pool->free_.reserve(block_count);
+  for (size_t block = block_count; block-- > 0;) pool->free_.push_back(BlockId(block));
+  return pool;
+}
+
+Result<BlockId> BlockPool::Allocate() {
+  if (free_.empty()) {
+    return ResourceExhausted("all " + std::to_string(block_count()) + " KV blocks are in use");
+  }
+  const BlockId block = free_.back();
+  free_.pop_back();
+  references_[size_t(block)] = 1;
+  return block;
+}
+
+void BlockPool::Reference(BlockId block) {
+  KVASIR_CHECK(ReferenceCount(block) >= 1);
+  ++references_[size_t(block)];
+}
+
+void BlockPool::Release(BlockId block) {
+  KVASIR_CHECK(ReferenceCount(block) >= 1);
+  if (--references_[size_t(block)] == 0) free_.push_back(block);
+}
+
+uint32_t BlockPool::ReferenceCount(BlockId block) const {
+  KVASIR_CHECK(block >= 0 && size_t(block) < references_.size());
+  return references_[size_t(block)];
+}
+
+}  // namespace kvasir

@@ -1,0 +1,329 @@
+// The first promise of the design: the logits of a sequence are the same bits whatever the chunks
+// its prompt was cut into, the number of threads, the sequences beside it, the blocks it was given
+// and the instruction set (within one numerics class); and so are its tokens.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kvasir/engine/engine.h"
+#include "kvasir/kernels/cpu_target.h"
+#include "tests/oracle/logits_runner.h"
+
+namespace kvasir {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Name(ActivationPrecision precision) {
+  return precision == ActivationPrecision::kInt8 ? "int8" : "f32";
+}
+
+std::vector<TokenId> RandomTokens(size_t count, uint32_t vocab_size, uint32_t seed) {
+  std::mt19937 random(seed);  // its sequence is fixed by the standard
+  std::vector<TokenId> tokens(count);
+  for (TokenId& token : tokens) token = static_cast<TokenId>(random() % vocab_size);
+  return tokens;
+}
+
+// Every `step`th position and the last.
+std::vector<int32_t> Positions(size_t token_count, size_t step) {
+  std::vector<int32_t> positions;
+  for (size_t p = 0; p + 1 < token_count; p += step) positions.push_back(static_cast<int32_t>(p));
+  positions.push_back(static_cast<int32_t>(token_count - 1));
+  return positions;
+}
+
+// The logits of the wanted positions of one prompt, in order.
+using Rows = std::vector<std::vector<float>>;
+
+// "" when the bits are equal, else where they first differ.
+std::string Difference(const Rows& expected, const Rows& actual) {
+  if (expected.size() != actual.size()) return "number of rows";
+  for (size_t row = 0; row < expected.size(); ++row) {
+    if (expected[row].size() != actual[row].size()) return "vocabulary";
+    for (size_t i = 0; i < expected[row].size(); ++i) {
+      if (std::memcmp(&expected[row][i], &actual[row][i], sizeof(float)) != 0) {
+        return "row " + std::to_string(row) + ", token " + std::to_string(i) + ": " +
+               std::to_string(expected[row][i]) + " and " + std::to_string(actual[row][i]);
+      }
+    }
+  }
+  return "";
+}
+
+// Runs prompts together on a new pool; the rows of each prompt.
+std::vector<Rows> RunTogether(Model& model, KvFormat format,
+                              const std::vector<RunnerPrompt>& prompts, uint32_t shuffle_seed = 0) {
+  size_t length_max = 0;
+  for (const RunnerPrompt& prompt : prompts) length_max = std::max(length_max, prompt.ids.size());
+  std::vector<Rows> rows(prompts.size());
+  auto runner = ModelRunner::Create(model, format, prompts.size(), length_max, shuffle_seed);
+  EXPECT_TRUE(runner.ok()) << runner.status().message();
+  if (!runner.ok()) return rows;
+  const Status status = runner->Run(prompts, [&](size_t i, int32_t, std::span<const float> logits) {
+    rows[i].emplace_back(logits.begin(), logits.end());
+  });
+  EXPECT_TRUE(status.ok()) << status.message();
+  return rows;
+}
+
+struct Case {
+  std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
+  ActivationPrecision activations;
+  KvFormat format;
+  size_t token_count;
+  size_t position_step;
+};
+
+std::string CaseName(const testing::TestParamInfo<Case>& info) {
+  const Case& c = info.param;
+  return (c.checkpoint.empty() ? "default_model" : c.checkpoint) + "_" + Name(c.activations) +
+         "_kv_" + std::string(KvFormatName(c.format));
+}
+
+class DeterminismTest : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    path_ = CheckpointPath(GetParam().checkpoint);
+    if (path_.empty()) GTEST_SKIP() << "the default model is absent: scripts/quickstart gets it";
+    one_thread_ = Load(1);
+    ASSERT_NE(one_thread_.model, nullptr);
+    prompt_.ids =
+        RandomTokens(GetParam().token_count, one_thread_.model->spec().vocab_size, /*seed=*/1);
+    prompt_.positions = Positions(GetParam().token_count, GetParam().position_step);
+    expected_ = RunTogether(*one_thread_.model, GetParam().format, {prompt_})[0];
+    ASSERT_EQ(expected_.size(), prompt_.positions.size());
+  }
+
+  static std::string CheckpointPath(const std::string& checkpoint) {
+    if (checkpoint.empty()) return FindDefaultModel();
+    const fs::path directory =
+        fs::path(KVASIR_SOURCE_DIR) / "tests/oracle/logits_tiny" / checkpoint;
+    return (fs::exists(directory / "model.gguf") ? directory / "model.gguf" : directory).string();
+  }
+
+  LoadedModel Load(size_t thread_count) const {
+    Result<LoadedModel> loaded = LoadForTest(path_, GetParam().activations, thread_count);
+    EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    return loaded.ok() ? std::move(*loaded) : LoadedModel();
+  }
+
+  // Other prompts, of the same model, to run beside prompt_.
+  RunnerPrompt Neighbour(size_t token_count, size_t chunk_tokens, size_t first_step) const {
+    const uint32_t vocab_size = one_thread_.model->spec().vocab_size;
+    return {.ids = RandomTokens(token_count, vocab_size, static_cast<uint32_t>(token_count)),
+            .positions = {0},
+            .chunk_tokens = chunk_tokens,
+            .first_step = first_step};
+  }
+
+  std::string path_;
+  LoadedModel one_thread_;
+  RunnerPrompt prompt_;
+  Rows expected_;  // one thread, one chunk, alone, blocks in order, the best target
+};
+
+TEST_P(DeterminismTest, ChunksDoNotMatter) {
+  for (const size_t chunk_tokens : {1, 7, 32}) {
+    RunnerPrompt prompt = prompt_;
+    prompt.chunk_tokens = chunk_tokens;
+    const Rows rows = RunTogether(*one_thread_.model, GetParam().format, {prompt})[0];
+    EXPECT_EQ(Difference(expected_, rows), "") << "chunks of " << chunk_tokens;
+  }
+}
+
+TEST_P(DeterminismTest, ThreadsDoNotMatter) {
+  for (const size_t thread_count : {2, 3}) {
+    const LoadedModel threaded = Load(thread_count);
+    ASSERT_NE(threaded.model, nullptr);
+    const Rows whole = RunTogether(*threaded.model, GetParam().format, {prompt_})[0];
+    EXPECT_EQ(Difference(expected_, whole), "") << thread_count << " threads";
+    RunnerPrompt chunked = prompt_;
+    chunked.chunk_tokens = 7;
+    const Rows chunks = RunTogether(*threaded.model, GetParam().format, {chunked})[0];
+    EXPECT_EQ(Difference(expected_, chunks), "") << thread_count << " threads, chunks of 7";
+  }
+}
+
+TEST_P(DeterminismTest, NeighboursAndBlocksDoNotMatter) {
+  // Decodes, short and long chunks beside the prompt, which joins when they are under way; the
+  // second run has it among other rows of the batch, and every run has other blocks.
+  for (const uint32_t shuffle_seed : {1u, 2u}) {
+    RunnerPrompt prompt = prompt_;
+    prompt.chunk_tokens = shuffle_seed == 1 ? 32 : 13;
+    prompt.first_step = shuffle_seed;
+    std::vector<RunnerPrompt> prompts = {Neighbour(40, 1, 0), prompt, Neighbour(90, 64, 2),
+                                         Neighbour(33, 5, 1)};
+    size_t own = 1;
+    if (shuffle_seed == 2) std::swap(prompts[own], prompts[3]), own = 3;
+    const std::vector<Rows> rows =
+        RunTogether(*one_thread_.model, GetParam().format, prompts, shuffle_seed);
+    EXPECT_EQ(Difference(expected_, rows[own]), "") << "mix " << shuffle_seed;
+  }
+  const Rows alone = RunTogether(*one_thread_.model, GetParam().format, {prompt_}, 3)[0];
+  EXPECT_EQ(Difference(expected_, alone), "") << "alone on shuffled blocks";
+}
+
+TEST_P(DeterminismTest, InstructionSetsOfOneClassDoNotMatter) {
+  const std::string_view numerics_class = NumericsClass(ActiveCpuTarget());
+  size_t compared_count = 0;
+  for (const CpuTarget target : SupportedCpuTargets()) {
+    if (target == ActiveCpuTarget() || NumericsClass(target) != numerics_class) continue;
+    const ScopedCpuTarget scope(target);
+    const LoadedModel loaded = Load(2);
+    ASSERT_NE(loaded.model, nullptr);
+    for (const size_t chunk_tokens : {512, 7}) {
+      RunnerPrompt prompt = prompt_;
+      prompt.chunk_tokens = chunk_tokens;
+      const Rows rows = RunTogether(*loaded.model, GetParam().format, {prompt})[0];
+      EXPECT_EQ(Difference(expected_, rows), "")
+          << CpuTargetName(target) << ", chunks of " << chunk_tokens;
+      ++compared_count;
+    }
+  }
+  if (compared_count == 0) {
+    GTEST_SKIP() << "this CPU has one target of the class " << numerics_class;
+  }
+}
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const auto activations : {ActivationPrecision::kInt8, ActivationPrecision::kF32}) {
+    for (const auto format : {KvFormat::kBF16, KvFormat::kF32}) {
+      // 300 tokens: more than one attention split, the last block and chunk incomplete.
+      for (const char* tiny : {"llama_gguf", "llama_gguf_k", "gemma3", "llama_untied_odd_shapes"}) {
+        cases.push_back({tiny, activations, format, 300, 1});
+      }
+      // The default model is slow in chunks of one: the full length once, in its own precision.
+      const bool is_default =
+          activations == ActivationPrecision::kInt8 && format == KvFormat::kBF16;
+      cases.push_back({"", activations, format, is_default ? 280u : 75u, 25});
+    }
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints, DeterminismTest, testing::ValuesIn(Cases()), CaseName);
+
+// ---- Tokens through the engine ----
+
+// Collects the answer of one request.
+class Collector : public TokenSink {
+ public:
+  bool OnToken(TokenId token) override {
+    tokens.push_back(token);
+    return true;
+  }
+  void OnFinish(FinishReason finish_reason, const Status& finish_status) override {
+    reason = finish_reason;
+    status = finish_status;
+  }
+
+  std::vector<TokenId> tokens;
+  std::optional<FinishReason> reason;
+  Status status;
+};
+
+struct EngineRun {
+  std::vector<std::vector<TokenId>> answers;  // by request
+  EngineStats stats;
+};
+
+// Runs the requests, at most `together` of them at a time.
+EngineRun RunEngine(Model& model, const EngineOptions& options,
+                    const std::vector<Request>& requests, size_t together) {
+  EngineRun run;
+  Result<std::unique_ptr<Engine>> engine = Engine::Create(model, options);
+  EXPECT_TRUE(engine.ok()) << engine.status().message();
+  if (!engine.ok()) return run;
+  for (size_t first = 0; first < requests.size(); first += together) {
+    const size_t end = std::min(requests.size(), first + together);
+    std::vector<Collector> collectors(end - first);
+    for (size_t i = first; i < end; ++i) {
+      const Result<RequestId> id = (*engine)->Submit(requests[i], collectors[i - first]);
+      EXPECT_TRUE(id.ok()) << id.status().message();
+      // The first request is under way when the second arrives.
+      if (i == first) (*engine)->Step();
+    }
+    while ((*engine)->Step()) {
+    }
+    for (Collector& collector : collectors) {
+      EXPECT_EQ(collector.reason, FinishReason::kLength) << collector.status.message();
+      run.answers.push_back(std::move(collector.tokens));
+    }
+  }
+  run.stats = (*engine)->stats();
+  return run;
+}
+
+// Greedy and sampled requests with prompts of several lengths.
+std::vector<Request> Requests(uint32_t vocab_size, size_t token_count_max) {
+  std::vector<Request> requests;
+  for (const uint32_t prompt_tokens : {1u, 40u, 64u, 5u, 47u, 33u}) {
+    Request request;
+    request.prompt = RandomTokens(prompt_tokens, vocab_size, prompt_tokens);
+    request.token_count_max = token_count_max;
+    if (prompt_tokens % 5 == 0) {
+      request.sampling.temperature = 0.9f;
+      request.sampling.top_p = 0.95f;
+      request.sampling.seed = prompt_tokens;
+    }
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+class EngineDeterminismTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(EngineDeterminismTest, TokensDoNotDependOnTheBatch) {
+  fs::path path = FindDefaultModel();
+  if (!GetParam().empty()) {
+    path = fs::path(KVASIR_SOURCE_DIR) / "tests/oracle/logits_tiny" / GetParam();
+    if (fs::exists(path / "model.gguf")) path /= "model.gguf";
+  } else if (path.empty()) {
+    GTEST_SKIP() << "the default model is absent: scripts/quickstart gets it";
+  }
+  Result<LoadedModel> loaded =
+      LoadForTest(path.string(), ActivationPrecision::kInt8, /*thread_count=*/2);
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  Model& model = *loaded->model;
+  const std::vector<Request> requests = Requests(model.spec().vocab_size, /*token_count_max=*/50);
+
+  const EngineOptions base{.context_tokens = 128};
+  const EngineRun alone = RunEngine(model, base, requests, /*together=*/1);
+  ASSERT_EQ(alone.answers.size(), requests.size());
+  for (const std::vector<TokenId>& answer : alone.answers) EXPECT_EQ(answer.size(), 50u);
+
+  for (const size_t chunk_tokens : {1, 7, 32, 512}) {
+    EngineOptions options = base;
+    options.chunk_tokens = chunk_tokens;
+    // A step of few rows is full of decodes when many sequences run: no room for a prompt beside.
+    options.sequence_count_max = chunk_tokens == 1 ? 1 : chunk_tokens == 7 ? 3 : 16;
+    const EngineRun mixed = RunEngine(model, options, requests, requests.size());
+    EXPECT_EQ(mixed.answers, alone.answers) << "together, chunks of " << chunk_tokens;
+  }
+
+  // Nine blocks for six sequences of up to four: some are preempted and computed again.
+  EngineOptions scarce = base;
+  scarce.kv_bytes = 9 * model.KvLayout(scarce.kv_format).block_bytes();
+  const EngineRun preempted = RunEngine(model, scarce, requests, requests.size());
+  EXPECT_EQ(preempted.answers, alone.answers) << "with preemption";
+  EXPECT_GT(preempted.stats.preemption_count, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints, EngineDeterminismTest,
+                         testing::Values("llama_gguf", "gemma3", ""), [](const auto& info) {
+                           return info.param.empty() ? std::string("default_model") : info.param;
+                         });
+
+}  // namespace
+}  // namespace kvasir

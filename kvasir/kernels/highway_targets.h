@@ -1,8 +1,8 @@
-// Which targets Highway compiles: the baseline of the platform (SSE2 on x86-64; "portable"), AVX2,
-// and AVX3_DL (AVX-512 with VNNI, Ice Lake and Zen 4 onwards). Everything between and beyond is
-// left out: each further target costs build time for every kernel, and CPUs that lack the next step
-// run the one below at little loss. Include this before hwy/foreach_target.h and hwy/highway.h, in
-// every file that has kernels.
+// Which targets Highway compiles: the baseline (x86-64 with SSSE3, see CMakeLists.txt; "portable"),
+// AVX2, and AVX3_DL (AVX-512 with VNNI, Ice Lake and Zen 4 onwards). Everything between and beyond
+// is left out: each further target costs build time for every kernel, and CPUs that lack the next
+// step run the one below at little loss. Include this before hwy/foreach_target.h and
+// hwy/highway.h, in every file that has kernels.
 
 #ifndef KVASIR_KERNELS_HIGHWAY_TARGETS_H_
 #define KVASIR_KERNELS_HIGHWAY_TARGETS_H_

@@ -5,7 +5,10 @@
 #ifndef KVASIR_ENGINE_ENGINE_H_
 #define KVASIR_ENGINE_ENGINE_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kvasir/base/status.h"
 #include "kvasir/engine/engine_options.h"
@@ -29,20 +32,23 @@ struct EngineStats {
 class Engine {
  public:
   // `model` must outlive the engine. kInvalidArgument names an option out of bounds;
-  // kResourceExhausted when the block pool does not fit in memory, with the sizes.
+  // kResourceExhausted when the block pool does not fit in memory, with the sizes (memory_plan.h).
+  // Destroying the engine ends what still runs with kCancelled.
   static Result<std::unique_ptr<Engine>> Create(Model& model, const EngineOptions& options);
   virtual ~Engine() = default;
 
   // Queues a request; tokens go to `sink`, which must live until its OnFinish. kInvalidArgument
   // when the prompt is empty, holds an id outside the vocabulary, or does not fit into the context
-  // with at least one new token: the message names both numbers.
+  // with at least one new token, or a parameter is out of bounds (CheckRequest): the message names
+  // both numbers.
   virtual Result<RequestId> Submit(Request request, TokenSink& sink) = 0;
 
   // Ends a request at the next step with kCancelled; any thread; unknown or finished ids are
   // ignored.
   virtual void Cancel(RequestId id) = 0;
 
-  // One forward pass. Returns false when nothing is left to do.
+  // One forward pass. Returns false when nothing is left to do. When the pass fails, the requests
+  // of its batch end with kError; the others go on.
   virtual bool Step() = 0;
 
   virtual EngineStats stats() const = 0;

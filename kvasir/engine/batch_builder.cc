@@ -1,0 +1,64 @@
+#include "kvasir/engine/batch_builder.h"
+
+#include "kvasir/base/check.h"
+
+namespace kvasir {
+
+BatchBuilder::BatchBuilder(const BlockPool& pool, size_t row_count_max, size_t sequence_count_max)
+    : pool_(pool) {
+  tokens_.reserve(row_count_max);
+  positions_.reserve(row_count_max);
+  qo_indptr_.reserve(sequence_count_max + 1);
+  kv_indptr_.reserve(sequence_count_max + 1);
+  kv_indices_.reserve(pool.block_count());
+  kv_last_page_len_.reserve(sequence_count_max);
+  logit_rows_.reserve(sequence_count_max);
+  Start();
+}
+
+void BatchBuilder::Start() {
+  tokens_.clear();
+  positions_.clear();
+  qo_indptr_.assign(1, 0);
+  kv_indptr_.assign(1, 0);
+  kv_indices_.clear();
+  kv_last_page_len_.clear();
+  logit_rows_.clear();
+}
+
+void BatchBuilder::Add(const Sequence& sequence, size_t token_count) {
+  const BlockTable& blocks = sequence.blocks();
+  const size_t end = blocks.token_count();
+  KVASIR_CHECK(token_count >= 1 && token_count <= end && end <= sequence.tokens().size());
+  const size_t first = end - token_count;
+
+  const auto tokens = sequence.tokens().subspan(first, token_count);
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  for (size_t position = first; position < end; ++position) {
+    positions_.push_back(static_cast<int32_t>(position));
+  }
+  qo_indptr_.push_back(static_cast<int32_t>(tokens_.size()));
+
+  kv_indices_.insert(kv_indices_.end(), blocks.blocks().begin(), blocks.blocks().end());
+  kv_indptr_.push_back(static_cast<int32_t>(kv_indices_.size()));
+  kv_last_page_len_.push_back(static_cast<int32_t>(blocks.last_block_token_count()));
+
+  if (end == sequence.tokens().size()) {
+    logit_rows_.push_back(static_cast<int32_t>(tokens_.size() - 1));
+  }
+}
+
+Batch BatchBuilder::batch() const {
+  return {.tokens = tokens_,
+          .positions = positions_,
+          .qo_indptr = qo_indptr_,
+          .kv = {.layout = pool_.layout(),
+                 .base = pool_.base(),
+                 .page_count = pool_.block_count(),
+                 .kv_indptr = kv_indptr_,
+                 .kv_indices = kv_indices_,
+                 .kv_last_page_len = kv_last_page_len_},
+          .logit_rows = logit_rows_};
+}
+
+}  // namespace kvasir

@@ -1,0 +1,44 @@
+// BatchBuilder: a step of the scheduler -> the plain arrays of model/batch.h. Owns the arrays and
+// reuses them: after construction a step allocates nothing. Engine thread only.
+
+#ifndef KVASIR_ENGINE_BATCH_BUILDER_H_
+#define KVASIR_ENGINE_BATCH_BUILDER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kvasir/engine/sequence.h"
+#include "kvasir/kv/block_pool.h"
+#include "kvasir/model/batch.h"
+
+namespace kvasir {
+
+class BatchBuilder {
+ public:
+  // `pool` must outlive the builder. The maxima are what one batch may hold.
+  BatchBuilder(const BlockPool& pool, size_t row_count_max, size_t sequence_count_max);
+
+  // Empties the batch.
+  void Start();
+  // Adds the last `token_count` tokens of sequence.blocks(), which were made room for (Extend) and
+  // are not computed yet. Logits are wanted when they end with the last token that is known.
+  // REQUIRES token_count >= 1.
+  void Add(const Sequence& sequence, size_t token_count);
+  // Views of the arrays, valid until the next Start or Add.
+  Batch batch() const;
+
+ private:
+  const BlockPool& pool_;
+  std::vector<TokenId> tokens_;            // [rows]
+  std::vector<int32_t> positions_;         // [rows]
+  std::vector<int32_t> qo_indptr_;         // [batch + 1]
+  std::vector<int32_t> kv_indptr_;         // [batch + 1]
+  std::vector<int32_t> kv_indices_;        // [kv_indptr[batch]]
+  std::vector<int32_t> kv_last_page_len_;  // [batch]
+  std::vector<int32_t> logit_rows_;        // [logit rows]
+};
+
+}  // namespace kvasir
+
+#endif  // KVASIR_ENGINE_BATCH_BUILDER_H_

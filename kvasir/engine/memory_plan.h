@@ -1,0 +1,41 @@
+// MemoryPlan: what an engine with these options needs, computed before anything is allocated:
+// `kvasir info` prints it and Engine::Create keeps to it. Pure functions of their arguments, any
+// thread.
+
+#ifndef KVASIR_ENGINE_MEMORY_PLAN_H_
+#define KVASIR_ENGINE_MEMORY_PLAN_H_
+
+#include <cstddef>
+
+#include "kvasir/base/status.h"
+#include "kvasir/engine/engine_options.h"
+#include "kvasir/formats/kv_block_layout.h"
+#include "kvasir/model/model.h"
+
+namespace kvasir {
+
+struct MemoryPlan {
+  size_t context_tokens = 0;  // of one sequence, the model's own where the options say 0
+  size_t weight_bytes = 0;    // in memory already: the model is loaded
+  KvBlockLayout kv_layout;
+  size_t block_count = 0;
+  size_t kv_bytes = 0;         // block_count blocks
+  size_t logit_row_count = 0;  // of the largest batch
+  size_t logit_bytes = 0;
+  size_t activation_bytes = 0;  // of the largest batch
+
+  // What is allocated or first touched after the model was loaded.
+  size_t needed_bytes() const;
+  size_t kv_token_count() const { return block_count * kKvBlockTokens; }
+};
+
+// Checks the options against their bounds and resolves their defaults. kInvalidArgument names the
+// option, its value and its range. A sum that does not fit into size_t becomes the largest size_t.
+Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options);
+
+// kResourceExhausted with what is needed and what is available when the plan does not fit.
+Status CheckMemoryPlanFits(const MemoryPlan& plan, size_t available_bytes);
+
+}  // namespace kvasir
+
+#endif  // KVASIR_ENGINE_MEMORY_PLAN_H_

@@ -1,0 +1,96 @@
+#include "kvasir/engine/memory_plan.h"
+
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "kvasir/engine/engine.h"
+#include "kvasir/engine/fake_model.h"
+
+namespace kvasir {
+namespace {
+
+constexpr size_t kHuge = std::numeric_limits<size_t>::max();
+
+TEST(PlanMemory, ResolvesTheDefaults) {
+  const FakeModel model(/*context_length=*/100);
+  const auto plan = PlanMemory(model, {.sequence_count_max = 3});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->context_tokens, 100);
+  EXPECT_EQ(plan->block_count, 3 * 4);  // 100 tokens are 4 blocks
+  EXPECT_EQ(plan->kv_bytes, 12 * model.KvLayout(KvFormat::kBF16).block_bytes());
+  EXPECT_EQ(plan->kv_token_count(), 12 * 32);
+  EXPECT_EQ(plan->weight_bytes, 1000);
+  EXPECT_EQ(plan->logit_row_count, 3);
+  EXPECT_EQ(plan->logit_bytes, 3 * 200 * 4);
+  EXPECT_EQ(plan->activation_bytes, 100 * 512 + 10 * 3);
+  EXPECT_EQ(plan->needed_bytes(), plan->kv_bytes + plan->logit_bytes + plan->activation_bytes);
+}
+
+TEST(PlanMemory, LongContextsShareThePool) {
+  const FakeModel model(/*context_length=*/1 << 17);
+  // Two sequences of 8192 tokens are less than one of full length; forty are more.
+  EXPECT_EQ(PlanMemory(model, {.sequence_count_max = 2})->block_count, (1 << 17) / 32);
+  EXPECT_EQ(PlanMemory(model, {.sequence_count_max = 40})->block_count, 40 * 8192 / 32);
+}
+
+TEST(PlanMemory, TakesWholeBlocksOfKvBytes) {
+  const FakeModel model(64);
+  const size_t block_bytes = model.KvLayout(KvFormat::kF32).block_bytes();
+  const auto plan =
+      PlanMemory(model, {.kv_format = KvFormat::kF32, .kv_bytes = 7 * block_bytes + 5});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->block_count, 7);
+  EXPECT_EQ(plan->kv_bytes, 7 * block_bytes);
+}
+
+TEST(PlanMemory, RefusesOptionsOutOfBoundsByName) {
+  FakeModel model(/*context_length=*/128, /*row_count_max=*/512);
+  const auto expect_refused = [&](const EngineOptions& options, const std::string& message) {
+    const auto plan = PlanMemory(model, options);
+    ASSERT_FALSE(plan.ok()) << message;
+    EXPECT_EQ(plan.status().code(), StatusCode::kInvalidArgument);
+    EXPECT_EQ(plan.status().message(), message);
+    EXPECT_EQ(Engine::Create(model, options).status().message(), message);
+  };
+  expect_refused({.context_tokens = 129}, "context_tokens is 129, allowed is 2 to 128");
+  expect_refused({.context_tokens = 1}, "context_tokens is 1, allowed is 2 to 128");
+  expect_refused({.sequence_count_max = 0}, "sequence_count_max is 0, allowed is 1 to 1024");
+  expect_refused({.sequence_count_max = 1025}, "sequence_count_max is 1025, allowed is 1 to 1024");
+  expect_refused({.chunk_tokens = 0}, "chunk_tokens is 0, allowed is 1 to 512");
+  expect_refused({.chunk_tokens = 513}, "chunk_tokens is 513, allowed is 1 to 512");
+  const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
+  expect_refused({.kv_bytes = 4 * block_bytes - 1},
+                 "kv_bytes is " + std::to_string(4 * block_bytes - 1) +
+                     ", it must be 0 or at least " + std::to_string(4 * block_bytes) +
+                     ", one sequence of 128 tokens");
+  expect_refused({.kv_bytes = kHuge}, "kv_bytes makes " + std::to_string(kHuge / block_bytes) +
+                                          " blocks, at most 2147483647 can be numbered");
+}
+
+TEST(CheckMemoryPlanFits, NamesNeededAndAvailable) {
+  MemoryPlan plan;
+  plan.block_count = 2;
+  plan.kv_bytes = size_t{3} << 30;
+  plan.logit_bytes = 10 << 20;
+  plan.activation_bytes = 502 << 20;
+  EXPECT_TRUE(CheckMemoryPlanFits(plan, plan.needed_bytes()).ok());
+  const Status status = CheckMemoryPlanFits(plan, 100 << 20);
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.message(),
+            "the engine needs 3.5 GiB of memory (3.0 GiB for 64 tokens of keys and values, the "
+            "rest for activations) and 100.0 MiB are available: a smaller kv_bytes, context_tokens "
+            "or sequence_count_max needs less");
+  plan.kv_bytes = kHuge;
+  EXPECT_EQ(plan.needed_bytes(), kHuge);
+}
+
+TEST(CheckMemoryPlanFits, CreateRefusesWhatTheMachineDoesNotHave) {
+  FakeModel model(/*context_length=*/std::numeric_limits<uint32_t>::max());
+  const auto engine = Engine::Create(model, {.kv_bytes = size_t{1} << 42});
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.status().code(), StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace kvasir

@@ -41,7 +41,7 @@ void QuantizeGroup(const float* x, int8_t* codes, ActivationGroup* group) {
   group->neg8_sum_low = -8 * sums[0];
 }
 
-void QuantizeRow(const float* x, size_t cols, int8_t* codes, ActivationGroup* groups) {
+void QuantizeGroups(const float* x, size_t cols, int8_t* codes, ActivationGroup* groups) {
   for (size_t g = 0; g < cols / 32; ++g) QuantizeGroup(x + 32 * g, codes + 32 * g, groups + g);
 }
 
@@ -58,7 +58,7 @@ namespace {
 // barrier.
 constexpr size_t kRowsPerTask = 16;
 
-HWY_EXPORT(QuantizeRow);
+HWY_EXPORT(QuantizeGroups);
 
 }  // namespace
 
@@ -77,15 +77,16 @@ void QuantizedRows::Resize(size_t row_count, size_t cols) {
   cols_ = cols;
 }
 
+void QuantizeRow(const float* row, size_t r, QuantizedRows* out) {
+  HWY_DYNAMIC_DISPATCH(QuantizeGroups)(row, out->cols(), out->codes(r), out->groups(r));
+}
+
 void QuantizeRows(MatrixView<const float> rows, QuantizedRows* out, ThreadPool& pool) {
   out->Resize(rows.rows(), rows.cols());
-  const auto quantize = HWY_DYNAMIC_DISPATCH(QuantizeRow);
   const size_t task_count = (rows.rows() + kRowsPerTask - 1) / kRowsPerTask;
   pool.ParallelFor(task_count, [&](size_t task, size_t) {
     const size_t end = std::min(rows.rows(), (task + 1) * kRowsPerTask);
-    for (size_t r = task * kRowsPerTask; r < end; ++r) {
-      quantize(rows.row(r), rows.cols(), out->codes(r), out->groups(r));
-    }
+    for (size_t r = task * kRowsPerTask; r < end; ++r) QuantizeRow(rows.row(r), r, out);
   });
 }
 

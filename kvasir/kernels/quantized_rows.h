@@ -47,6 +47,10 @@ class QuantizedRows {
   size_t cols_ = 0;
 };
 
+// Quantises one row [out->cols()] into row `r` of *out, which has been shaped. Any thread, one per
+// row.
+void QuantizeRow(const float* row, size_t r, QuantizedRows* out);
+
 // Quantises `rows` [rows, cols] into *out, round to nearest even. All targets give the same codes
 // and scales. REQUIRES room in *out and cols % 32 == 0.
 void QuantizeRows(MatrixView<const float> rows, QuantizedRows* out, ThreadPool& pool);

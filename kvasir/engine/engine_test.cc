@@ -1,8 +1,10 @@
 #include "kvasir/engine/engine.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <memory>
-#include <numeric>
 #include <random>
 #include <thread>
 
@@ -356,6 +358,17 @@ TEST(Engine, SinksMaySubmitAndCancel) {
   EXPECT_EQ(from_token.tokens.size(), 3);
   EXPECT_EQ(from_finish.tokens, ReferenceAnswer(request, 256));
   ExpectIdle(*engine);
+}
+
+TEST(Engine, TheBlocksAreFreeWhenTheSinkHearsOfTheEnd) {
+  FakeModel model;
+  const auto engine = MakeEngine(model);
+  RecordingSink sink;
+  sink.on_finish = [&] { ExpectIdle(*engine); };
+  ASSERT_TRUE(engine->Submit({.prompt = {1}, .stop_tokens = {}, .sampling = {}}, sink).ok());
+  while (engine->Step()) {
+  }
+  EXPECT_TRUE(sink.finished);
 }
 
 TEST(Engine, DestructionEndsWhatStillRuns) {

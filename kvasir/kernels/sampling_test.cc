@@ -218,6 +218,24 @@ TEST(Sample, KeepsTheSupportOnLargeRows) {
   }
 }
 
+// min-p keeps a token whose weight is at least min_p of the best one's: the edge shows the weight
+// itself. Tolerance: 2^-24 each for rounding the argument's quotient, the sum and the scaling.
+TEST(Sample, WeightsAreTheExponentialToTheLastBits) {
+  uint64_t position = 0;  // of a draw so high that it falls on token 0 only when it stands alone
+  while (UniformFromSeed(0, position) < 0.95) ++position;
+  std::vector<std::pair<float, TokenId>> scratch;
+  for (float logit = -0.01f; logit > -7; logit -= 0.037f) {
+    std::vector<float> logits(2000, logit);
+    logits[0] = 0;
+    SamplingParams params;
+    params.temperature = 1;
+    params.min_p = static_cast<float>(std::exp(double{logit}) * (1 - 3e-7));
+    EXPECT_GT(Sample(params, position, logits, &scratch), 0) << logit;
+    params.min_p = static_cast<float>(std::exp(double{logit}) * (1 + 3e-7));
+    EXPECT_EQ(Sample(params, position, logits, &scratch), 0) << logit;
+  }
+}
+
 TEST(Sample, TiesGoToTheLowestIds) {
   std::vector<std::pair<float, TokenId>> scratch;
   const std::vector<float> logits(1000, 1.5f);

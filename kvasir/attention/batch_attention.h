@@ -39,28 +39,31 @@ struct AttentionSpec {
 };
 
 // One unit of work: the query rows [q_begin, q_end) of one sequence and one KV head (all its query
-// heads) over the keys of [kv_begin, kv_end).
+// heads) over the keys of [kv_begin, kv_end), one or more splits.
 struct AttentionWorkItem {
   int32_t sequence = 0;
   int32_t kv_head = 0;
   int32_t q_begin = 0;  // rows of the batch's q matrix
   int32_t q_end = 0;
-  int32_t kv_begin =
-      0;  // token positions in the sequence; kv_begin is a multiple of kKvSplitTokens
-  int32_t kv_end = 0;
-  int32_t partial = -1;  // index of the first partial state in the workspace; -1: the only split,
-                         // written to `out` directly
+  int32_t kv_begin = 0;  // token positions in the sequence; a multiple of kKvSplitTokens
+  int32_t kv_end = 0;    // a multiple of it, or the last key that any of the rows sees, plus 1
+  int32_t merge = -1;    // the merge item that it belongs to; -1: it covers all keys of its rows,
+                         // and writes `out` itself
 };
 
-// The query rows of one sequence, KV head and q range whose partial states are merged, in order of
-// split.
+// Query rows whose keys are dealt to several work items: each leaves one partial state a split in
+// the workspace, and the item that finishes last folds them in order of splits.
 struct AttentionMergeItem {
-  int32_t sequence = 0;
-  int32_t kv_head = 0;
-  int32_t q_begin = 0;
-  int32_t q_end = 0;
-  int32_t first_partial = 0;
+  int32_t kv_begin = 0;  // of the first split
   int32_t split_count = 0;
+  int32_t work_item_count = 0;
+  size_t first_partial = 0;  // of the first split's states, in floats from the workspace's partials
+};
+
+// A work item before it is repeated for each KV head; for the planner alone.
+struct AttentionPlanPiece {
+  uint64_t order = 0;  // sorts: longest first, then as planned
+  AttentionWorkItem item;
 };
 
 class BatchAttentionPlan {
@@ -79,19 +82,24 @@ class BatchAttentionPlan {
            ThreadPool& pool) const;
 
  private:
-  friend Status PlanBatchAttention(const AttentionSpec&, std::span<const int32_t>, const PagedKv&,
-                                   size_t, BatchAttentionPlan*);
+  friend class AttentionPlanner;
 
   AttentionSpec spec_;
   std::vector<int32_t> qo_indptr_;
   std::vector<AttentionWorkItem> work_items_;  // longest first
   std::vector<AttentionMergeItem> merge_items_;
-  AlignedBuffer workspace_;
+  std::vector<AttentionPlanPiece> pieces_;  // kept for its memory
+  size_t thread_count_ = 0;                 // that the workspace has scratch for
+  size_t row_count_max_ = 0;                // of a work item, in (query, head) pairs
+  size_t scratch_offset_ = 0;               // of the first worker's scratch in the workspace
+  size_t finished_offset_ = 0;              // of a counter for each merge item
+  AlignedBuffer workspace_;                 // | partial states | counters | scratch by worker |
 };
 
-// Plans the batch with queries qo_indptr [batch + 1] (rows, rising from 0) over `kv`. Reuses the
-// memory of *plan. kInvalidArgument names the argument and its range; an empty batch, q_len 0,
-// kv_len 0 (output 0) and q_len > kv_len (rows that see no key get 0) are allowed.
+// Plans the batch for pools of up to `thread_count` threads, with queries qo_indptr [batch + 1]
+// (rows, rising from 0) over `kv`. Reuses the memory of *plan. kInvalidArgument names the argument
+// and its range; an empty batch, q_len 0, kv_len 0 (output 0) and q_len > kv_len (rows that see no
+// key get 0) are allowed.
 Status PlanBatchAttention(const AttentionSpec& spec, std::span<const int32_t> qo_indptr,
                           const PagedKv& kv, size_t thread_count, BatchAttentionPlan* plan);
 

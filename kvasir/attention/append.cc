@@ -1,0 +1,88 @@
+#include "kvasir/attention/append.h"
+
+#include <algorithm>
+
+#include "kvasir/base/check.h"
+#include "kvasir/formats/float16.h"
+
+namespace kvasir {
+
+namespace {
+
+// Rows that one task writes: a block's worth.
+constexpr size_t kTaskRows = kKvBlockTokens;
+// Below this many numbers of K (~3 us of work) waking the other threads costs more than it saves.
+constexpr size_t kParallelNumbers = 8192;
+
+void AppendF32(const KvBlockLayout& layout, uint32_t token, const float* k, const float* v,
+               float* k_tile, float* v_tile) {
+  const size_t k_step =
+      layout.head_dim > 1 ? layout.KElement(token, 1) - layout.KElement(token, 0) : 0;
+  float* k_to = k_tile + layout.KElement(token, 0);
+  for (uint32_t d = 0; d < layout.head_dim; ++d) k_to[d * k_step] = k[d];
+  std::copy(v, v + layout.head_dim, v_tile + layout.VElement(token, 0));
+}
+
+void AppendBF16(const KvBlockLayout& layout, uint32_t token, const float* k, const float* v,
+                uint16_t* k_tile, uint16_t* v_tile) {
+  const uint32_t head_dim = layout.head_dim;
+  const size_t pair_step = head_dim > 2 ? layout.KElement(token, 2) - layout.KElement(token, 0) : 0;
+  uint16_t* k_to = k_tile + layout.KElement(token, 0);
+  for (uint32_t d = 0; d < head_dim; d += 2, k_to += pair_step) {
+    k_to[0] = BF16FromF32(k[d]);
+    // The padding of an odd head_dim is always 0, so that equal tokens give equal bytes.
+    k_to[1] = d + 1 < head_dim ? BF16FromF32(k[d + 1]) : uint16_t{0};
+  }
+  uint16_t* v_to = v_tile + layout.VElement(token, 0);
+  for (uint32_t d = 0; d < head_dim; ++d) v_to[2 * size_t{d}] = BF16FromF32(v[d]);
+}
+
+}  // namespace
+
+void AppendPagedKv(const PagedKv& kv, uint32_t layer, std::span<const int32_t> qo_indptr,
+                   MatrixView<const float> k, MatrixView<const float> v, ThreadPool& pool) {
+  const KvBlockLayout& layout = kv.layout;
+  const size_t columns = size_t{layout.kv_head_count} * layout.head_dim;
+  KVASIR_CHECK(layer < layout.layer_count && qo_indptr.size() == kv.batch_size() + 1);
+  const size_t rows = size_t(qo_indptr.back());
+  KVASIR_CHECK(k.rows() == rows && v.rows() == rows);
+  KVASIR_CHECK(k.cols() == columns && v.cols() == columns);
+
+  const auto append_row = [&](size_t row, size_t sequence) {
+    const int32_t token = kv.KvLen(sequence) - (qo_indptr[sequence + 1] - int32_t(row));
+    if (token < 0) return;  // more queries than keys: this one has no place
+    const size_t page = size_t(kv.kv_indptr[sequence]) + size_t(token) / kKvBlockTokens;
+    std::byte* block = kv.Page(kv.kv_indices[page]);
+    const uint32_t offset = uint32_t(token) % kKvBlockTokens;
+    for (uint32_t head = 0; head < layout.kv_head_count; ++head) {
+      const float* k_from = k.row(row) + size_t{head} * layout.head_dim;
+      const float* v_from = v.row(row) + size_t{head} * layout.head_dim;
+      std::byte* k_tile = block + layout.KTileOffset(layer, head);
+      std::byte* v_tile = block + layout.VTileOffset(layer, head);
+      if (layout.format == KvFormat::kF32) {
+        AppendF32(layout, offset, k_from, v_from, reinterpret_cast<float*>(k_tile),
+                  reinterpret_cast<float*>(v_tile));
+      } else {
+        AppendBF16(layout, offset, k_from, v_from, reinterpret_cast<uint16_t*>(k_tile),
+                   reinterpret_cast<uint16_t*>(v_tile));
+      }
+    }
+  };
+  const auto append_rows = [&](size_t first, size_t last) {
+    const auto after = std::upper_bound(qo_indptr.begin(), qo_indptr.end(), int32_t(first));
+    size_t sequence = size_t(after - qo_indptr.begin()) - 1;
+    for (size_t row = first; row < last; ++row) {
+      while (int32_t(row) >= qo_indptr[sequence + 1]) ++sequence;
+      append_row(row, sequence);
+    }
+  };
+  if (rows * columns < kParallelNumbers) {
+    append_rows(0, rows);
+    return;
+  }
+  pool.ParallelFor((rows + kTaskRows - 1) / kTaskRows, [&](size_t task, size_t) {
+    append_rows(task * kTaskRows, std::min((task + 1) * kTaskRows, rows));
+  });
+}
+
+}  // namespace kvasir

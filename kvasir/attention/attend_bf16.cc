@@ -1,0 +1,36 @@
+#include "kvasir/attention/attend.h"
+#include "kvasir/kernels/highway_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kvasir/attention/attend_bf16.cc"
+// Must come after the choice of targets and before everything else of Highway.
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kvasir/attention/split-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace kvasir {
+namespace HWY_NAMESPACE {
+
+void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item,
+                    const AttentionScratch& scratch) {
+  AttendItem<PagedBF16Tile>(run, item, scratch);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace kvasir
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kvasir {
+
+HWY_EXPORT(AttendItemBF16);
+
+void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item,
+                    const AttentionScratch& scratch) {
+  HWY_DYNAMIC_DISPATCH(AttendItemBF16)(run, item, scratch);
+}
+
+}  // namespace kvasir
+#endif  // HWY_ONCE

@@ -1,0 +1,144 @@
+// The promise that a cache can be trusted: the bits of a row depend on its query and the keys that
+// it sees, and on nothing else.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kvasir/attention/attention_test_util.h"
+#include "kvasir/kernels/cpu_target.h"
+
+namespace kvasir {
+namespace {
+
+struct Variant {
+  const char* name;
+  AttentionSpec spec;
+  KvFormat format;
+};
+
+const Variant kVariants[] = {
+    {"smollm2", {9, 3, 64, 0.125f}, KvFormat::kBF16},
+    {"smollm2 f32", {9, 3, 64, 0.125f}, KvFormat::kF32},
+    {"group 4", {8, 2, 128, 0.088f}, KvFormat::kBF16},
+    {"group 16, odd dim", {16, 1, 35, 0.17f}, KvFormat::kBF16},
+    {"single heads, dim 40", {2, 2, 40, 0.158f}, KvFormat::kF32},
+    {"window and cap", {4, 1, 80, 0.11f, 77, 20.0f}, KvFormat::kBF16},
+    {"window of two splits", {4, 1, 32, 0.18f, 400, 0}, KvFormat::kBF16},
+};
+constexpr int32_t kTokens = 601;  // three splits, the last incomplete, within a block
+
+class InvarianceTest : public testing::TestWithParam<CpuTarget> {
+ protected:
+  // Rows of one sequence, all tokens queried at once on one thread.
+  void Prepare(const Variant& variant) {
+    variant_ = &variant;
+    random_.seed(11);
+    columns_ = size_t{variant.spec.num_qo_heads} * variant.spec.head_dim;
+    sequence_ = RandomSequence(variant.spec, variant.format, kTokens, kTokens, random_);
+    expected_ = Batch({sequence_}).Run(1);
+  }
+  TestBatch Batch(std::vector<TestSequence> sequences) {
+    return TestBatch(variant_->spec, variant_->format, std::move(sequences), random_);
+  }
+  // Compares `rows` rows from `first` of `out` with those of the whole run from `token`.
+  void ExpectRows(const std::vector<float>& out, size_t first, int32_t token, int32_t rows,
+                  const std::string& what) {
+    ASSERT_GE(out.size(), (first + size_t(rows)) * columns_);
+    EXPECT_EQ(std::memcmp(&out[first * columns_], &expected_[size_t(token) * columns_],
+                          size_t(rows) * columns_ * sizeof(float)),
+              0)
+        << variant_->name << ", tokens " << token << " to " << token + rows << ": " << what;
+  }
+
+  const ScopedCpuTarget scope_{GetParam()};
+  const Variant* variant_ = nullptr;
+  std::mt19937 random_;
+  size_t columns_ = 0;
+  TestSequence sequence_;
+  std::vector<float> expected_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Targets, InvarianceTest, testing::ValuesIn(SupportedCpuTargets()),
+                         [](const auto& info) { return std::string(CpuTargetName(info.param)); });
+
+TEST_P(InvarianceTest, ChunksOfAPromptEqualDecodingOneByOne) {
+  for (const Variant& variant : kVariants) {
+    Prepare(variant);
+    for (const int32_t chunk : {1, 7, 32, 512}) {
+      // One by one takes its time: enough of it around the edges of blocks and splits.
+      const auto is_wanted = [&](int32_t t) {
+        return chunk > 1 || t < 40 || t % 256 < 3 || t % 256 > 253 || t > kTokens - 4;
+      };
+      for (int32_t begin = 0; begin < kTokens; begin += chunk) {
+        const int32_t end = std::min(begin + chunk, kTokens);
+        if (!is_wanted(begin)) continue;
+        const TestSequence prefix = Prefix(variant.spec, sequence_, end, end - begin);
+        ExpectRows(Batch({prefix}).Run(1), 0, begin, end - begin,
+                   "chunks of " + std::to_string(chunk));
+      }
+    }
+  }
+}
+
+TEST_P(InvarianceTest, ThreadsAndPagesDoNotMatter) {
+  for (const Variant& variant : kVariants) {
+    Prepare(variant);
+    const TestBatch batch = Batch({sequence_});
+    const TestBatch decode = Batch({Prefix(variant.spec, sequence_, kTokens, 1)});
+    for (const size_t threads : {1u, 2u, 3u, 7u}) {
+      ExpectRows(batch.Run(threads), 0, 0, kTokens, std::to_string(threads) + " threads");
+      ExpectRows(decode.Run(threads), 0, kTokens - 1, 1, std::to_string(threads) + " threads");
+    }
+  }
+}
+
+TEST_P(InvarianceTest, NeighboursInTheBatchDoNotMatter) {
+  for (const Variant& variant : kVariants) {
+    Prepare(variant);
+    for (const size_t threads : {1u, 2u}) {
+      const auto other = [&](int32_t kv_len, int32_t q_len) {
+        return RandomSequence(variant.spec, variant.format, kv_len, q_len, random_);
+      };
+      const TestBatch batch = Batch({other(1200, 3), Prefix(variant.spec, sequence_, 400, 120),
+                                     other(5, 5), Prefix(variant.spec, sequence_, kTokens, 1),
+                                     other(0, 2), Prefix(variant.spec, sequence_, 258, 1)});
+      const std::vector<float> out = batch.Run(threads);
+      ExpectRows(out, 3, 280, 120, "a chunk in a batch");
+      ExpectRows(out, 3 + 120 + 5, kTokens - 1, 1, "a decode in a batch");
+      ExpectRows(out, 3 + 120 + 5 + 1 + 2, 257, 1, "another decode in a batch");
+    }
+  }
+}
+
+// AVX2 and AVX-512 are one numerics class: one cache serves a mixed fleet.
+TEST(NumericsClassTest, TargetsOfAClassGiveTheSameBits) {
+  const std::vector<CpuTarget> targets = SupportedCpuTargets();
+  for (const Variant& variant : kVariants) {
+    std::mt19937 random(13);
+    std::vector<TestSequence> sequences = {
+        RandomSequence(variant.spec, variant.format, 523, 70, random),
+        RandomSequence(variant.spec, variant.format, 523, 1, random)};
+    const TestBatch batch(variant.spec, variant.format, std::move(sequences), random);
+    for (size_t a = 0; a < targets.size(); ++a) {
+      for (size_t b = a + 1; b < targets.size(); ++b) {
+        if (NumericsClass(targets[a]) != NumericsClass(targets[b])) continue;
+        std::vector<float> outs[2];
+        for (const size_t i : {0, 1}) {
+          const ScopedCpuTarget scope(targets[i == 0 ? a : b]);
+          outs[i] = batch.Run(2);
+        }
+        EXPECT_EQ(std::memcmp(outs[0].data(), outs[1].data(), outs[0].size() * sizeof(float)), 0)
+            << variant.name << ": " << CpuTargetName(targets[a]) << " and "
+            << CpuTargetName(targets[b]);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kvasir

@@ -5,9 +5,9 @@
 #include "kvasir/weights/checkpoint_builder.h"
 #include "kvasir/weights/families/family.h"
 #include "kvasir/weights/gguf.h"
-#include "kvasir/weights/gguf_tokenizer.h"
+#include "kvasir/weights/gguf_tokenizer_data.h"
 #include "kvasir/weights/hf_config.h"
-#include "kvasir/weights/hf_tokenizer.h"
+#include "kvasir/weights/hf_tokenizer_data.h"
 #include "kvasir/weights/printable.h"
 #include "kvasir/weights/safetensors.h"
 #include "kvasir/weights/tensor_map.h"
@@ -82,7 +82,7 @@ Result<std::unique_ptr<Checkpoint>> CheckpointBuilder::FromGgufBytes(
   spec.tied_embeddings = file.FindTensor("output.weight") == nullptr;
   KVASIR_ASSIGN_OR_RETURN(checkpoint->tensors_,
                           MapTensors(spec, family->tensors, NameStyle::kGguf, file.tensors()));
-  KVASIR_ASSIGN_OR_RETURN(checkpoint->tokenizer_, ReadGgufTokenizer(file, spec.vocab_size));
+  KVASIR_ASSIGN_OR_RETURN(checkpoint->tokenizer_, ReadGgufTokenizerData(file, spec.vocab_size));
   checkpoint->format_description_ = "GGUF v" + std::to_string(file.version());
   return checkpoint;
 }
@@ -123,7 +123,7 @@ Result<std::unique_ptr<Checkpoint>> CheckpointBuilder::FromHfDirectory(
   KVASIR_ASSIGN_OR_RETURN(checkpoint->tensors_,
                           MapTensors(spec, family->tensors, NameStyle::kHuggingFace, tensors));
   KVASIR_ASSIGN_OR_RETURN(checkpoint->tokenizer_,
-                          ReadHfTokenizer(directory, *config, spec.vocab_size));
+                          ReadHfTokenizerData(directory, *config, spec.vocab_size));
   checkpoint->format_description_ =
       "Hugging Face, " + std::to_string(shards.size()) + (shards.size() == 1 ? " file" : " shards");
   return checkpoint;

@@ -1,7 +1,7 @@
 // The tokenizer.* metadata of a GGUF file as TokenizerData. Pure function.
 
-#ifndef KVASIR_WEIGHTS_GGUF_TOKENIZER_H_
-#define KVASIR_WEIGHTS_GGUF_TOKENIZER_H_
+#ifndef KVASIR_WEIGHTS_GGUF_TOKENIZER_DATA_H_
+#define KVASIR_WEIGHTS_GGUF_TOKENIZER_DATA_H_
 
 #include <cstdint>
 
@@ -13,8 +13,8 @@ namespace kvasir {
 
 // Empty data when the file has no tokens. kInvalidArgument when arrays do not fit each other or a
 // token id lies outside the vocabulary of `vocab_size`.
-Result<TokenizerData> ReadGgufTokenizer(const GgufFile& file, uint32_t vocab_size);
+Result<TokenizerData> ReadGgufTokenizerData(const GgufFile& file, uint32_t vocab_size);
 
 }  // namespace kvasir
 
-#endif  // KVASIR_WEIGHTS_GGUF_TOKENIZER_H_
+#endif  // KVASIR_WEIGHTS_GGUF_TOKENIZER_DATA_H_

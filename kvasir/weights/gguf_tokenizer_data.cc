@@ -1,4 +1,4 @@
-#include "kvasir/weights/gguf_tokenizer.h"
+#include "kvasir/weights/gguf_tokenizer_data.h"
 
 #include <algorithm>
 
@@ -74,7 +74,7 @@ void FindEndOfGeneration(TokenId eot, TokenId eom, TokenizerData* data) {
 
 }  // namespace
 
-Result<TokenizerData> ReadGgufTokenizer(const GgufFile& file, uint32_t vocab_size) {
+Result<TokenizerData> ReadGgufTokenizerData(const GgufFile& file, uint32_t vocab_size) {
   TokenizerData data;
   KVASIR_ASSIGN_OR_RETURN(data.tokens, file.Strings("tokenizer.ggml.tokens"));
   if (data.tokens.empty()) return data;

@@ -2,8 +2,8 @@
 // as they are, the special ids and chat templates that config.json, generation_config.json,
 // tokenizer_config.json and chat_template.jinja name. Reads files; no state.
 
-#ifndef KVASIR_WEIGHTS_HF_TOKENIZER_H_
-#define KVASIR_WEIGHTS_HF_TOKENIZER_H_
+#ifndef KVASIR_WEIGHTS_HF_TOKENIZER_DATA_H_
+#define KVASIR_WEIGHTS_HF_TOKENIZER_DATA_H_
 
 #include <cstdint>
 #include <string>
@@ -16,8 +16,8 @@
 namespace kvasir {
 
 // Every file is optional. kInvalidArgument when one that is there cannot be understood.
-Result<TokenizerData> ReadHfTokenizer(const std::string& directory, const HfConfig& config,
-                                      uint32_t vocab_size);
+Result<TokenizerData> ReadHfTokenizerData(const std::string& directory, const HfConfig& config,
+                                          uint32_t vocab_size);
 
 // The text of member `key` of the JSON object `text`, empty when there is none. Finds it without
 // parsing the rest, which in a tokenizer.json is tens of megabytes of vocabulary. `text` need not
@@ -26,4 +26,4 @@ std::string_view FindJsonMember(std::string_view text, std::string_view key);
 
 }  // namespace kvasir
 
-#endif  // KVASIR_WEIGHTS_HF_TOKENIZER_H_
+#endif  // KVASIR_WEIGHTS_HF_TOKENIZER_DATA_H_

@@ -1,4 +1,4 @@
-#include "kvasir/weights/hf_tokenizer.h"
+#include "kvasir/weights/hf_tokenizer_data.h"
 
 #include <filesystem>
 #include <map>
@@ -228,8 +228,8 @@ std::string_view FindJsonMember(std::string_view text, std::string_view key) {
   return {};
 }
 
-Result<TokenizerData> ReadHfTokenizer(const std::string& directory, const HfConfig& config,
-                                      uint32_t vocab_size) {
+Result<TokenizerData> ReadHfTokenizerData(const std::string& directory, const HfConfig& config,
+                                          uint32_t vocab_size) {
   TokenizerData data;
   KVASIR_ASSIGN_OR_RETURN(data.tokenizer_json,
                           ReadOptional(directory, "tokenizer.json", kTokenizerBytesMax));

@@ -18,8 +18,10 @@ class StopMatcher {
 
   // Takes the next piece, returns the text that is now safe to show. After a match: the text before
   // the earliest stop string (of several that begin there, the longest), and nothing from then on.
+  // What matches depends on the whole text alone, not on how it is cut into pieces: with the stops
+  // "ab" and "abc", "ab" matches only when the next character is known.
   std::string Push(std::string_view piece);
-  // The text held back when the answer ends without a match.
+  // The text held back when the answer ends. May find a match: the text before it, then.
   std::string Finish();
 
   bool stopped() const { return stopped_; }
@@ -27,6 +29,9 @@ class StopMatcher {
   const std::string& matched() const { return matched_; }
 
  private:
+  // Takes the safe text off held_.
+  std::string Release(bool at_end);
+
   std::vector<std::string> stops_;
   std::string held_;
   bool stopped_ = false;

@@ -118,7 +118,7 @@ void ReadHfDecoder(const HfConfig& config, FieldReader& reader, const HfDefaults
                    ModelSpec* spec) {
   if (reader.Has("quantization_config")) {
     reader.Fail(
-        Unimplemented("config.json has a quantization_config, but only unquantised "
+        Unimplemented("quantization_config is present, but only unquantised "
                       "weights in F32, F16 and BF16 are supported"));
   }
   spec->layer_count = reader.Uint("num_hidden_layers", kLayerCountBounds);

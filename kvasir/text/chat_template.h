@@ -24,7 +24,9 @@ struct ChatTemplateLimits {
 };
 
 // What a template may use. `extra` holds further top-level variables (enable_thinking, documents
-// ...); it wins over none of the named ones.
+// ...); it wins over none of the named ones. Its member "strftime_now" ("2024-07-26T12:00:00") is
+// no variable but the time that strftime_now() tells instead of the local clock. A token that the
+// model does not have is the empty string.
 struct ChatInputs {
   Json messages = Json::array();  // [{"role", "content", ...}], as the OpenAI API has them
   Json tools = nullptr;           // array of tools, or null

@@ -345,11 +345,16 @@ HWY_NOINLINE void TileAndStore(const Reader* readers, const GemmInput& input,
     for (FloatLanes& s : row_sums) s = ZeroLanes();
   }
   RunTile(readers, input, row, sums);
-  for (size_t r = 0; r < kRows; ++r) {
+  // Tiles begin at even rows: see kTileRows and the row blocks of gemm.cc.
+  const size_t step = output.paired ? 2 : 1;
+  for (size_t r = 0; r + step <= kRows; r += step) {
     for (size_t p = 0; p < kPanels; ++p) {
-      if (n + p * kPanelRows < output.weights->rows()) {
-        StoreSums(sums[r][p], output, row + r, n + p * kPanelRows);
+      const size_t first = n + p * kPanelRows;
+      if (first >= output.weights->rows()) continue;
+      if constexpr (kRows > 1) {
+        if (output.paired) sums[r][p] = Add(sums[r][p], sums[r + 1][p]);
       }
+      StoreSums(sums[r][p], output, (row + r) / step, first);
     }
   }
 }

@@ -77,7 +77,9 @@ void RunTask(const GemmInput& input, const GemmOutput& output, const Cut& cut, s
 
 void CheckShapes(const GemmInput& input, const GemmOutput& output) {
   const PackedWeights& weights = *output.weights;
-  KVASIR_CHECK(output.out.rows() == input.row_count && output.out.cols() == weights.rows());
+  const size_t out_rows = output.paired ? input.row_count / 2 : input.row_count;
+  KVASIR_CHECK(output.out.rows() == out_rows && output.out.cols() == weights.rows());
+  KVASIR_CHECK(!output.paired || (input.row_count % 2 == 0 && output.bias == nullptr));
   if (weights.quantized()) {
     KVASIR_CHECK(input.quantized != nullptr && input.quantized->rows() == input.row_count &&
                  input.quantized->cols() == weights.cols());

@@ -33,7 +33,10 @@ struct GemmOutput {
   const PackedWeights* weights = nullptr;  // [outputs, inputs]
   MatrixView<float> out;                   // [rows, outputs]
   const float* bias = nullptr;             // [outputs], added at the end; or null
-  bool accumulate = false;  // add to what is in `out` (the residual) instead of replacing it
+  bool accumulate = false;                 // add to `out` (the residual) instead of replacing it
+  // Row r of `out` is the sum of the products of rows 2r and 2r + 1 of the input
+  // (QuantizeRowInTwo): `out` has half as many rows. Not with bias.
+  bool paired = false;
 };
 
 // Memory of the workers for unpacked panels; one per pool, reused by every call.

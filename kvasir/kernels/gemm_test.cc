@@ -249,6 +249,42 @@ TEST_F(GemmTest, BiasAndResidualAreAddedOnce) {
   }
 }
 
+TEST_F(GemmTest, RowsQuantisedInTwoAreNearlyExact) {
+  const size_t cols = 256, outputs = 40;
+  const TestWeights w = MakeWeights(DType::kQ8_0, outputs, cols, 12);
+  const PackedWeights packed = Pack(w, pool_);
+  std::vector<std::vector<float>> by_row_count;
+  for (const size_t rows : {1, 3, 4, 29}) {
+    const std::vector<float> x = MakeRows(29, cols, 13);
+    QuantizedRows quantized;
+    ASSERT_TRUE(quantized.Reserve(2 * rows, cols).ok());
+    quantized.Resize(2 * rows, cols);
+    for (size_t r = 0; r < rows; ++r) QuantizeRowInTwo(&x[r * cols], r, &quantized);
+    std::vector<float> out(rows * outputs);
+    auto scratch = GemmScratch::Create(cols, 2);
+    ASSERT_TRUE(scratch.ok());
+    GemmOutput output{&packed, MatrixView<float>(out.data(), rows, outputs)};
+    output.paired = true;
+    Gemm({{}, &quantized, 2 * rows}, {&output, 1}, *scratch, pool_);
+    for (size_t r = 0; r < rows; ++r) {
+      for (size_t n = 0; n < outputs; ++n) {
+        double sum = 0, steps = 0, magnitude = 0;
+        for (size_t k = 0; k < cols; ++k) {
+          const double weight = w.values[n * cols + k];
+          sum += weight * x[r * cols + k];
+          magnitude += std::abs(weight * x[r * cols + k]);
+          // Half a step of the finer codes, whose scale is at most half a coarse step / 127.
+          steps += std::abs(weight) * quantized.groups(2 * r)[k / 32].scale * 0.5 / 127 * 0.51;
+        }
+        ASSERT_NEAR(out[r * outputs + n], sum, steps + 1e-5 * magnitude + 1e-30);
+      }
+    }
+    // The first row is the same however many follow.
+    by_row_count.emplace_back(out.begin(), out.begin() + outputs);
+    EXPECT_EQ(by_row_count.back(), by_row_count.front());
+  }
+}
+
 TEST_F(GemmTest, SeveralProductsShareACall) {
   const size_t rows = 3, cols = 64;
   const TestWeights a = MakeWeights(DType::kQ4_0, 70, cols, 1);

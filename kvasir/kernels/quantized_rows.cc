@@ -45,6 +45,24 @@ void QuantizeGroups(const float* x, size_t cols, int8_t* codes, ActivationGroup*
   for (size_t g = 0; g < cols / 32; ++g) QuantizeGroup(x + 32 * g, codes + 32 * g, groups + g);
 }
 
+// rest[0..31] = x - codes * scale, without rounding in between.
+void SubtractGroup(const float* x, const int8_t* codes, const ActivationGroup& group, float* rest) {
+  const FloatLanes scale = SetLanes(-group.scale);
+  for (size_t i = 0; i < 32; i += kLaneCount) {
+    StoreLanes(MulAdd(LoadByteLanes(codes + i), scale, LoadLanes(x + i)), rest + i);
+  }
+}
+
+void QuantizeGroupsInTwo(const float* x, size_t cols, int8_t* codes, ActivationGroup* groups,
+                         int8_t* rest_codes, ActivationGroup* rest_groups) {
+  alignas(64) float rest[32];
+  for (size_t g = 0; g < cols / 32; ++g) {
+    QuantizeGroup(x + 32 * g, codes + 32 * g, groups + g);
+    SubtractGroup(x + 32 * g, codes + 32 * g, groups[g], rest);
+    QuantizeGroup(rest, rest_codes + 32 * g, rest_groups + g);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace kvasir
 HWY_AFTER_NAMESPACE();
@@ -59,6 +77,7 @@ namespace {
 constexpr size_t kRowsPerTask = 16;
 
 HWY_EXPORT(QuantizeGroups);
+HWY_EXPORT(QuantizeGroupsInTwo);
 
 }  // namespace
 
@@ -79,6 +98,12 @@ void QuantizedRows::Resize(size_t row_count, size_t cols) {
 
 void QuantizeRow(const float* row, size_t r, QuantizedRows* out) {
   HWY_DYNAMIC_DISPATCH(QuantizeGroups)(row, out->cols(), out->codes(r), out->groups(r));
+}
+
+void QuantizeRowInTwo(const float* row, size_t r, QuantizedRows* out) {
+  HWY_DYNAMIC_DISPATCH(QuantizeGroupsInTwo)
+  (row, out->cols(), out->codes(2 * r), out->groups(2 * r), out->codes(2 * r + 1),
+   out->groups(2 * r + 1));
 }
 
 void QuantizeRows(MatrixView<const float> rows, QuantizedRows* out, ThreadPool& pool) {

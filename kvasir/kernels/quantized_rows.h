@@ -51,6 +51,11 @@ class QuantizedRows {
 // row.
 void QuantizeRow(const float* row, size_t r, QuantizedRows* out);
 
+// Quantises one row twice as finely: its codes into row 2r, the codes of what they miss (each group
+// with a scale of its own) into row 2r + 1, together about 15 bits. The product of the row is the
+// sum of the products of both.
+void QuantizeRowInTwo(const float* row, size_t r, QuantizedRows* out);
+
 // Quantises `rows` [rows, cols] into *out, round to nearest even. All targets give the same codes
 // and scales. REQUIRES room in *out and cols % 32 == 0.
 void QuantizeRows(MatrixView<const float> rows, QuantizedRows* out, ThreadPool& pool);

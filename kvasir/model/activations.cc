@@ -47,7 +47,8 @@ Result<Activations> Activations::Create(const ModelSpec& spec, size_t row_count_
   KVASIR_RETURN_IF_ERROR(allocate(&a.up_, a.ffn_cols_));
   KVASIR_RETURN_IF_ERROR(allocate(&a.angles_, a.angle_cols_));
   KVASIR_RETURN_IF_ERROR(allocate(&a.sliding_angles_, a.angle_cols_));
-  KVASIR_RETURN_IF_ERROR(a.quantized_.Reserve(row_count_max, WidestInput(spec)));
+  KVASIR_RETURN_IF_ERROR(a.quantized_.Reserve(
+      row_count_max, std::max<size_t>(WidestInput(spec), 2 * size_t{spec.hidden_size})));
   KVASIR_ASSIGN_OR_RETURN(a.gemm_scratch_, GemmScratch::Create(WidestInput(spec), thread_count));
   return a;
 }
@@ -58,7 +59,9 @@ size_t Activations::ByteCount(const ModelSpec& spec, size_t row_count_max) {
   const size_t angle = std::max(spec.rope.rotary_dim, spec.sliding_rope.rotary_dim);
   const size_t floats =
       3 * size_t{spec.hidden_size} + 2 * q + 2 * kv + 2 * size_t{spec.ffn_size} + 2 * angle;
-  const size_t quantized_bytes = WidestInput(spec) * 3 / 2;  // a code, half a byte of group sums
+  // A code and half a byte of group sums.
+  const size_t quantized_bytes =
+      std::max<size_t>(WidestInput(spec), 2 * size_t{spec.hidden_size}) * 3 / 2;
   return row_count_max * (floats * sizeof(float) + quantized_bytes);
 }
 
@@ -77,6 +80,17 @@ GemmInput Activations::Prepare(MatrixView<const float> rows,
     if (quantize) QuantizeRow(rows.row(row), row, &quantized_);
   });
   return input;
+}
+
+GemmInput Activations::PrepareFine(MatrixView<const float> rows, const PackedWeights& weights,
+                                   ThreadPool& pool, FunctionRef<void(size_t row)> fill) {
+  if (!weights.quantized()) return Prepare(rows, {&weights}, pool, fill);
+  quantized_.Resize(2 * rows.rows(), rows.cols());
+  ForEachRow(rows.rows(), pool, [&](size_t row) {
+    fill(row);
+    QuantizeRowInTwo(rows.row(row), row, &quantized_);
+  });
+  return {{}, &quantized_, 2 * rows.rows()};
 }
 
 }  // namespace kvasir

@@ -49,6 +49,11 @@ class Activations {
   GemmInput Prepare(MatrixView<const float> rows,
                     std::initializer_list<const PackedWeights*> weights, ThreadPool& pool,
                     FunctionRef<void(size_t row)> fill);
+  // The same for one product whose errors would go straight into the logits: the rows are quantised
+  // in two (QuantizeRowInTwo) when the weights are quantised. The product must be `paired` when the
+  // returned input has twice as many rows.
+  GemmInput PrepareFine(MatrixView<const float> rows, const PackedWeights& weights,
+                        ThreadPool& pool, FunctionRef<void(size_t row)> fill);
 
  private:
   static MatrixView<float> View(const AlignedBuffer& buffer, size_t rows, size_t cols) {

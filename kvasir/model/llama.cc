@@ -144,10 +144,11 @@ void LlamaModel::KeepRows(std::span<const int32_t> rows) {
 void LlamaModel::ComputeLogits(size_t rows, MatrixView<float> logits) {
   const PackedWeights& output = weights_.output.rows() > 0 ? weights_.output : weights_.embedding;
   const MatrixView<float> hidden = activations_.hidden(rows), normed = activations_.normed(rows);
-  const GemmInput input = activations_.Prepare(normed, {&output}, pool_, [&](size_t r) {
+  const GemmInput input = activations_.PrepareFine(normed, output, pool_, [&](size_t r) {
     RmsNorm(hidden.row_span(r), weights_.final_norm.data(), spec_.rms_norm_eps, normed.row(r));
   });
-  const GemmOutput product{&output, logits};
+  GemmOutput product{&output, logits};
+  product.paired = input.row_count == 2 * rows;
   Gemm(input, {&product, 1}, activations_.gemm_scratch(), pool_);
   if (spec_.logit_soft_cap == 0) return;
   ForEachRow(rows, pool_, [&](size_t r) { SoftCap(spec_.logit_soft_cap, logits.row_span(r)); });

@@ -41,7 +41,7 @@ struct AttentionRun {
 
 // The scratch memory of one worker.
 struct AttentionScratch {
-  float* q;                // row blocks of q * sm_scale, see split-inl.h
+  float* q;                // row blocks of q * sm_scale, see attend-inl.h
   float* scores;           // [rows, kScoreStride]: logits, then weights of one split
   int32_t* visible_begin;  // [rows]: keys that the row sees, as positions in the sequence
   int32_t* visible_end;    // [rows]

@@ -7,7 +7,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kvasir/attention/split-inl.h"
+#include "kvasir/attention/attend-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvasir {

@@ -2,6 +2,7 @@
 // read a second and multiply-adds a second, for each target and format. Layers rotate, so that keys
 // and values come from memory and not from the cache. `attention_bench [threads]`.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,8 +40,9 @@ constexpr Shape kShapes[] = {
     {"chunk 256 of llama-1b d4096", {32, 8, 64, 0.125f}, 1, 256, 4096},
 };
 
-// Enough layers that one round of all of them exceeds any last-level cache we know of.
-constexpr size_t kBytesMin = size_t{192} << 20;
+// Decode reads enough layers that one round of all of them exceeds any last-level cache we know of.
+// Prefill is bound by arithmetic: one layer will do.
+constexpr size_t kDecodeBytesMin = size_t{192} << 20;
 
 // Keys and values of one batch, random, and its plan.
 class Bench {
@@ -49,8 +51,10 @@ class Bench {
     KvBlockLayout layout = {1, shape.spec.num_kv_heads, shape.spec.head_dim, format};
     const int32_t pages = (shape.kv_len + 31) / 32;
     const size_t page_count = size_t(shape.sequences) * size_t(pages);
-    layout.layer_count =
-        uint32_t(std::min<size_t>(32, kBytesMin / (page_count * layout.layer_bytes()) + 1));
+    if (shape.q_len == 1) {
+      const size_t layers = kDecodeBytesMin / (page_count * layout.layer_bytes()) + 1;
+      layout.layer_count = uint32_t(std::min<size_t>(32, layers));
+    }
     memory_ = std::move(AlignedBuffer::Allocate(page_count * layout.block_bytes())).value();
     for (int32_t b = 0; b < shape.sequences; ++b) {
       qo_indptr_.push_back(qo_indptr_.back() + shape.q_len);

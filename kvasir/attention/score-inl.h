@@ -23,6 +23,14 @@ namespace HWY_NAMESPACE {
 // two multiply-adds a cycle of 4 cycles' latency need. With 16 registers: 6 rows x one pair of
 // registers, and 4 left for K and q.
 constexpr size_t kBlockRowsMax = kParts == 1 ? 8 : 6;
+// Rows for which bf16 is widened in registers. With 16 of those, the widening takes 6 for itself.
+constexpr size_t kStreamRowsMax = kParts == 1 ? 8 : 4;
+// Registers for accumulators.
+template <KvFormat kFormat>
+constexpr size_t AccumulatorsMax() {
+  if (kParts == 1) return 16;
+  return kFormat == KvFormat::kF32 ? 12 : 8;
+}
 constexpr size_t kHalvesPerTile = kKvBlockTokens / kKvLaneTokens;
 
 // Where a tile comes from. Tiles in pages are streamed from memory: while one is used, the one to
@@ -54,7 +62,7 @@ HWY_INLINE void PrefetchSameOffset(const TilePointer& tile, const void* at) {
   }
 }
 
-// Adds dims [dim, dim + kDims) of `q` x K to acc; k holds those dims of each half.
+// Adds one dim of q [kRows] x K to acc; k holds that dim of each half.
 template <int kRows, int kHalves>
 HWY_INLINE void AddDim(const float* q, const FloatLanes (&k)[kHalves],
                        FloatLanes (&acc)[kRows][kHalves]) {
@@ -124,7 +132,7 @@ void ScoreTile(size_t rows, const float* q, size_t head_dim, const TilePointer& 
     }
   }
   // Both halves at once while the registers last: few rows alone do not hide the latency.
-  if constexpr (kParts == 1 || kRows * kParts * kHalvesPerTile <= 12) {
+  if constexpr (kRows * kParts * kHalvesPerTile <= AccumulatorsMax<Tile::kFormat>()) {
     ScoreHalves<Tile, kRows, int{kHalvesPerTile}>(q, head_dim, tile, 0, scores);
   } else {
     for (size_t half = 0; half < kHalvesPerTile; ++half) {

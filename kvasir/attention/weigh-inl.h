@@ -89,9 +89,8 @@ void WeighTile(size_t rows, const TilePointer& tile, size_t v_stride, size_t beg
       return WeighTile<Tile, kRows - 1>(rows, tile, v_stride, begin, end, weights, out, out_stride);
     }
   }
-  // As many accumulators as the registers allow: 16 of 32, or 12 of 16.
-  constexpr int kRegisters = kParts == 1 ? 16 : 12;
-  constexpr int kWanted = kRegisters / (kRows * int{kParts});
+  // As many accumulators as the registers allow.
+  constexpr int kWanted = int{AccumulatorsMax<Tile::kFormat>() / (kRows * kParts)};
   constexpr int kVectors = kWanted >= 4 ? 4 : kWanted >= 2 ? 2 : 1;
   size_t dim = 0;
   for (; dim + kVectors * kLaneCount <= v_stride; dim += kVectors * kLaneCount) {

@@ -3,11 +3,11 @@
 // registers as they stream it; with more (prefill) a tile is widened once into scratch and used for
 // every block of rows. The arithmetic of a row is the same either way. Included once per target.
 
-#if defined(KVASIR_ATTENTION_SPLIT_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef KVASIR_ATTENTION_SPLIT_INL_H_
-#undef KVASIR_ATTENTION_SPLIT_INL_H_
+#if defined(KVASIR_ATTENTION_ATTEND_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KVASIR_ATTENTION_ATTEND_INL_H_
+#undef KVASIR_ATTENTION_ATTEND_INL_H_
 #else
-#define KVASIR_ATTENTION_SPLIT_INL_H_
+#define KVASIR_ATTENTION_ATTEND_INL_H_
 #endif
 
 #include <algorithm>
@@ -192,10 +192,10 @@ struct TileRange {
   size_t last;
 };
 
-// Logits of every row against the tiles. `after` is what will be read next.
+// Logits of every row against the tiles of one split, which begins at `split_tile`.
 template <class Tile>
 void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
-  const bool widen = item.row_count > kBlockRowsMax && Tile::kFormat != KvFormat::kF32;
+  const bool widen = Tile::kFormat != KvFormat::kF32 && item.row_count > kStreamRowsMax;
   for (size_t t = tiles.first; t < tiles.last; ++t) {
     const TilePointer tile = {item.KTile(t),
                               t + 1 < tiles.last ? item.KTile(t + 1) : item.VTile(tiles.first)};
@@ -243,13 +243,14 @@ void WeighBlock(const Item& item, size_t first_row, size_t rows, const TilePoint
   }
 }
 
-// The weighted sum of the values of the tiles, for every row. `seen` is what some row sees.
+// The weighted sum of the values of the tiles, for every row. `seen` is what some row sees; `after`
+// is what will be read next.
 template <class Tile>
 void WeighSplit(const Item& item, const TileRange& tiles, size_t split_tile, const TokenRange& seen,
                 const std::byte* after, const AttentionStates& states) {
   // Rows of V that are no multiple of 16 long are copied to padded ones.
   const bool widen = item.padded_dim != item.head_dim ||
-                     (item.row_count > kBlockRowsMax && Tile::kFormat != KvFormat::kF32);
+                     (Tile::kFormat != KvFormat::kF32 && item.row_count > kStreamRowsMax);
   for (size_t t = tiles.first; t < tiles.last; ++t) {
     const TilePointer tile = {item.VTile(t), t + 1 < tiles.last ? item.VTile(t + 1) : after};
     const size_t token = (t - split_tile) * kKvBlockTokens;

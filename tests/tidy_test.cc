@@ -242,6 +242,8 @@ TEST(Scripts, PermissionsAndStrictModeAreChecked) {
   ExpectNone(CheckScript({"scripts/a", strict, true}));
   ExpectOne(CheckScript({"scripts/a", strict, false}), "not executable");
   ExpectOne(CheckScript({"scripts/a", "#!/bin/bash\necho\n", true}), "pipefail");
+  ExpectNone(CheckScript({"scripts/a", "#!/bin/sh\nset -eu\n", true}));
+  ExpectOne(CheckScript({"scripts/a", "#!/bin/sh\necho\n", true}), "set -eu");
   ExpectNone(CheckScript({"scripts/a", "#!/usr/bin/env python3\n", true}));
   ExpectNone(CheckScript({"scripts/lib/a.sh", "# sourced\n", false}));
 }

@@ -160,14 +160,16 @@ inline Violations CheckTestsAssert(const SourceFile& file) {
   return violations;
 }
 
-// What starts with #! can be run, and a shell script stops at its first error.
+// What starts with #! can be run, and a shell script stops at its first error
+// (sh has no pipefail).
 inline Violations CheckScript(const SourceFile& file) {
   if (!file.text.starts_with("#!")) return {};
   Violations violations;
   if (!file.executable) violations.push_back(At(file, 0, "a script that is not executable"));
   const std::string first = file.text.substr(0, file.text.find('\n'));
-  if (first.ends_with("sh") && file.text.find("\nset -euo pipefail\n") == std::string::npos) {
-    violations.push_back(At(file, 0, "a shell script without `set -euo pipefail`"));
+  const std::string strict = first.ends_with("bash") ? "set -euo pipefail" : "set -eu";
+  if (first.ends_with("sh") && file.text.find("\n" + strict + "\n") == std::string::npos) {
+    violations.push_back(At(file, 0, "a shell script without `" + strict + "`"));
   }
   return violations;
 }

@@ -70,10 +70,9 @@ inline Status Cancelled(std::string m) { return Status(StatusCode::kCancelled, s
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit, so that `return value;` works
-  Result(Status status) : status_(std::move(status)) {
-    KVASIR_CHECK(!status_.ok());
-  }  // NOLINT: the same
+  // Implicit, so that `return value;` and `return status;` work.
+  Result(T value) : value_(std::move(value)) {}                                        // NOLINT
+  Result(Status status) : status_(std::move(status)) { KVASIR_CHECK(!status_.ok()); }  // NOLINT
 
   bool ok() const { return status_.ok(); }
   const Status& status() const { return status_; }

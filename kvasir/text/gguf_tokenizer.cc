@@ -135,8 +135,8 @@ Result<std::unique_ptr<Tokenizer>> MakeByteBpe(const TokenizerData& data) {
                           ParseMerges(data, parts.names, parts.control));
   RankedBpeOptions options;
   options.ignore_merges = named.ignore_merges;
-  options.unknown.unk =
-      data.unk >= 0 && static_cast<size_t>(data.unk) < data.tokens.size() ? data.unk : kNoToken;
+  // Bytes without a token (SmolLM2 lacks some that are rare) vanish, as in the original: the
+  // unknown token that files name is not the model's but transformers'.
   parts.model = std::make_unique<RankedBpe>(std::move(tokens), merges,
                                             std::vector<std::string_view>(), options);
   if (named.normalize_nfc) parts.normalizer.Add(NormalForm::kNfc);

@@ -4,32 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <sstream>
-
-#include "kvasir/text/detokenizer.h"
 #include "kvasir/text/tokenizer.h"
+#include "kvasir/text/tokenizer_test_ids.h"
 #include "kvasir/text/tokenizer_test_text.h"
 
 namespace kvasir {
 namespace {
-
-const char kFixtures[] = KVASIR_SOURCE_DIR "/tests/oracle/tokenizer_fixtures/";
-
-uint64_t Fnv1a(const std::vector<TokenId>& ids) {
-  uint64_t hash = 0xCBF29CE484222325u;
-  for (const TokenId id : ids) {
-    for (int shift = 0; shift < 32; shift += 8) {
-      hash = (hash ^ (static_cast<uint32_t>(id) >> shift & 0xFF)) * 0x100000001B3u;
-    }
-  }
-  return hash;
-}
-
-std::string Join(const std::vector<TokenId>& ids) {
-  std::ostringstream out;
-  for (const TokenId id : ids) out << id << ' ';
-  return out.str();
-}
 
 std::unique_ptr<Tokenizer> Make(const TokenizerData& data) {
   Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Create(data);
@@ -37,39 +17,8 @@ std::unique_ptr<Tokenizer> Make(const TokenizerData& data) {
   return tokenizer.ok() ? std::move(*tokenizer) : nullptr;
 }
 
-// The ids of every segment, and that decoding by pieces equals decoding at once.
-void ExpectHashes(const Tokenizer& tokenizer, const std::string& name,
-                  const EncodeOptions& options) {
-  std::ifstream hashes(kFixtures + name + ".hashes.txt");
-  ASSERT_TRUE(hashes.good()) << name;
-  TestText text;
-  size_t byte_count = 0;
-  int wrong = 0;
-  for (uint64_t i = 0; i < kTestSegmentCount && wrong < 3; ++i) {
-    const std::string segment = text.Segment(i);
-    byte_count += segment.size();
-    uint64_t expected = 0;
-    size_t expected_count = 0;
-    hashes >> std::hex >> expected >> std::dec >> expected_count;
-    const std::vector<TokenId> ids = tokenizer.Encode(segment, options);
-    if (Fnv1a(ids) != expected) {
-      ++wrong;
-      ADD_FAILURE() << name << " segment " << i << ": " << ids.size() << " ids, not "
-                    << expected_count << "\n"
-                    << segment << "\n"
-                    << Join(ids);
-    }
-    Detokenizer detokenizer(tokenizer, {});
-    std::string streamed;
-    for (const TokenId id : ids) streamed += detokenizer.Push(id);
-    streamed += detokenizer.Finish();
-    ASSERT_EQ(streamed, tokenizer.Decode(ids)) << name << " segment " << i;
-  }
-  EXPECT_TRUE(wrong > 0 || byte_count >= 1'000'000);
-}
-
 std::string JsonFixture(const std::string& name) {
-  return ReadTestFile(kFixtures + name + ".json");
+  return ReadTestFile(kTokenizerFixtures + name + ".json");
 }
 
 class JsonOracleTest : public testing::TestWithParam<const char*> {};
@@ -151,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, GgufByteBpeOracleTest,
                          [](const auto& info) { return std::string(info.param.fixture); });
 
 TokenizerData SentencePieceArrays(const std::string& name) {
-  const Json json = *ParseJson(ReadTestFile(kFixtures + name + ".pieces.json"));
+  const Json json = *ParseJson(ReadTestFile(kTokenizerFixtures + name + ".pieces.json"));
   TokenizerData data;
   data.model = name == "sp_unigram" ? "t5" : "llama";
   data.pre = "default";

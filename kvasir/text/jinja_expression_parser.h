@@ -28,6 +28,7 @@ class JinjaExpressionParser {
     return tokens_[position_ + 1 < tokens_.size() ? position_ + 1 : position_];
   }
   int line() const { return current().line; }
+  int previous_line() const { return position_ > 0 ? tokens_[position_ - 1].line : 1; }
   void Advance() {
     if (position_ + 1 < tokens_.size()) ++position_;
   }

@@ -26,6 +26,8 @@ class JinjaLoop : public JinjaObject {
   // Goes on to the next element, which current() then is; false at the end.
   Result<bool> Advance(JinjaRuntime& runtime);
   const JinjaValue& current() const { return *current_; }
+  // Of the current element, from 1 on.
+  size_t index() const { return index_; }
 
   // loop.<name>, nullopt when there is no such thing.
   Result<std::optional<JinjaValue>> Member(JinjaRuntime& runtime, std::string_view name);
@@ -39,7 +41,7 @@ class JinjaLoop : public JinjaObject {
 
   JinjaIterator* iterator_;
   std::optional<size_t> length_;
-  size_t index_ = 0;  // of the current element, from 1 on
+  size_t index_ = 0;
   std::optional<JinjaValue> previous_;
   std::optional<JinjaValue> current_;
   std::optional<JinjaValue> next_;              // drawn ahead

@@ -31,7 +31,7 @@ class StatementParser {
   Result<JinjaBody> ParseBody(std::string_view tag, Names ends) {
     const JinjaParseGuard guard(tokens_);
     KVASIR_RETURN_IF_ERROR(guard.status());
-    const int tag_line = tokens_.line();
+    const int tag_line = tokens_.previous_line();
     JinjaBody body;
     while (tokens_.current().kind != JinjaTokenKind::kEnd) {
       const JinjaToken& token = tokens_.current();
@@ -159,7 +159,7 @@ class StatementParser {
     return StatementPtr(std::move(node));
   }
 
-  // a, ns.b, (c, d): with or without a comma at the end.
+  // a, ns.b, (c, d,)
   Result<JinjaTarget> ParseTarget(bool with_namespace) {
     const JinjaParseGuard guard(tokens_);
     KVASIR_RETURN_IF_ERROR(guard.status());
@@ -170,9 +170,7 @@ class StatementParser {
     target.tuple = true;
     target.items.push_back(std::move(first));
     while (tokens_.TakeOperator(",")) {
-      const JinjaToken& token = tokens_.current();
-      if (token.kind != JinjaTokenKind::kName && !token.IsOperator("(")) break;
-      if (token.IsName("in")) break;
+      if (tokens_.current().IsOperator(")")) break;
       KVASIR_ASSIGN_OR_RETURN(JinjaTarget item, ParseTargetItem(with_namespace));
       target.items.push_back(std::move(item));
     }

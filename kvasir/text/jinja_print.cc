@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "kvasir/text/jinja_loop.h"
 #include "kvasir/text/jinja_unicode.h"
 
 namespace kvasir {
@@ -142,14 +143,20 @@ class ReprWriter {
     out_ += ")";
   }
 
-  Status WriteObject(const JinjaObject& object) {
+  Status WriteObject(JinjaObject& object) {
+    if (object.kind() == JinjaObjectKind::kLoop) {
+      JinjaLoop& loop = static_cast<JinjaLoop&>(object);
+      KVASIR_ASSIGN_OR_RETURN(const size_t length, loop.Length(runtime_));
+      out_ += "<LoopContext " + std::to_string(loop.index()) + "/" + std::to_string(length) + ">";
+      return OkStatus();
+    }
     if (object.kind() != JinjaObjectKind::kNamespace) {
       out_ += object.Repr();
       return OkStatus();
     }
     out_ += "<Namespace {";
     bool first = true;
-    for (const auto& [name, value] : static_cast<const JinjaNamespace&>(object).members()) {
+    for (const auto& [name, value] : static_cast<JinjaNamespace&>(object).members()) {
       if (!first) out_ += ", ";
       first = false;
       AppendQuoted(name, out_);

@@ -54,7 +54,6 @@ Result<std::vector<JinjaValue>> ReversedElements(JinjaRuntime& runtime, const Ji
 Result<JinjaValue> Last(JinjaRuntime& runtime, const JinjaValue& input,
                         const JinjaArguments& arguments) {
   KVASIR_RETURN_IF_ERROR(JinjaBind("last", arguments, {}, 0).status());
-  if (input.is_undefined()) return JinjaUndefinedError(input);
   if (!Reversible(input)) {
     return InvalidArgument("'" + std::string(JinjaTypeName(input)) + "' object is not reversible");
   }
@@ -83,7 +82,6 @@ Result<JinjaValue> Reverse(JinjaRuntime& runtime, const JinjaValue& input,
   if (input.is_string()) {
     return JinjaSlice(runtime, input, JinjaValue(), JinjaValue(), JinjaValue(int64_t{-1}));
   }
-  if (input.is_undefined()) return JinjaUndefinedError(input);
   KVASIR_ASSIGN_OR_RETURN(std::vector<JinjaValue> elements, ReversedElements(runtime, input));
   if (Reversible(input)) return IterateList(runtime, std::move(elements));
   return runtime.NewList(std::move(elements));

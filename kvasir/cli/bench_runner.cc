@@ -1,0 +1,179 @@
+#include "kvasir/cli/bench_runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "kvasir/base/matrix_view.h"
+#include "kvasir/base/topology.h"
+#include "kvasir/cli/flags.h"
+#include "kvasir/engine/memory_plan.h"
+#include "kvasir/kernels/sampling.h"
+#include "kvasir/model/batch.h"
+
+namespace kvasir {
+
+namespace {
+
+constexpr size_t kTestTokensMax = size_t{1} << 20;
+
+// Any tokens do; these differ between sequences and positions, so that no row repeats another.
+TokenId PromptToken(size_t sequence, size_t position, size_t vocab_size) {
+  uint64_t x = sequence * 0x9E3779B97F4A7C15u + position + 1;  // splitmix64
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return static_cast<TokenId>((x ^ (x >> 31)) % vocab_size);
+}
+
+Result<BenchTest> ParseBenchTest(std::string_view text) {
+  const std::string_view kind = text.substr(0, 2);
+  const auto count = ParseUnsigned(text.substr(std::min<size_t>(2, text.size())));
+  if ((kind != "pp" && kind != "tg") || !count || *count == 0 || *count > kTestTokensMax) {
+    return InvalidArgument(
+        "'" + std::string(text) +
+        "' is no test; write ppN for reading or tgN for writing N tokens, N from "
+        "1 to " +
+        std::to_string(kTestTokensMax));
+  }
+  return BenchTest{kind == "pp" ? BenchTest::Kind::kPrompt : BenchTest::Kind::kDecode,
+                   static_cast<size_t>(*count)};
+}
+
+}  // namespace
+
+Result<std::vector<BenchTest>> ParseBenchTests(std::string_view list) {
+  std::vector<BenchTest> tests;
+  for (;;) {
+    const size_t comma = list.find(',');
+    KVASIR_ASSIGN_OR_RETURN(const BenchTest test, ParseBenchTest(list.substr(0, comma)));
+    tests.push_back(test);
+    if (comma == std::string_view::npos) return tests;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
+                                                         const BenchSettings& settings,
+                                                         std::span<const BenchTest> tests) {
+  size_t longest = 0;
+  for (const BenchTest& test : tests) longest = std::max(longest, test.token_count);
+  // One more: a decode starts from a token, also at depth 0.
+  const size_t tokens = settings.depth + settings.prompt + longest + 1;
+  const size_t blocks_per_sequence = (tokens + kKvBlockTokens - 1) / kKvBlockTokens;
+
+  MemoryPlan plan;
+  plan.context_tokens = tokens;
+  plan.weight_bytes = model.weight_bytes();
+  plan.kv_layout = model.KvLayout(settings.kv_format);
+  plan.block_count = settings.sequence_count * blocks_per_sequence;
+  plan.kv_bytes = plan.block_count * plan.kv_layout.block_bytes();
+  plan.logit_row_count = settings.sequence_count;
+  plan.logit_bytes = plan.logit_row_count * model.spec().vocab_size * sizeof(float);
+  plan.activation_bytes = model.ActivationBytes(settings.chunk_tokens, plan.logit_row_count);
+  KVASIR_RETURN_IF_ERROR(CheckMemoryPlanFits(plan, AvailableMemoryBytes()));
+
+  std::unique_ptr<BenchRunner> runner(new BenchRunner(model, settings));
+  KVASIR_ASSIGN_OR_RETURN(runner->pool_, BlockPool::Create(plan.kv_layout, plan.block_count));
+  KVASIR_ASSIGN_OR_RETURN(runner->logits_, AlignedBuffer::Allocate(plan.logit_bytes));
+  for (size_t i = 0; i < settings.sequence_count; ++i) {
+    runner->sequences_.push_back({{}, BlockTable(*runner->pool_)});
+  }
+  return runner;
+}
+
+Result<std::vector<double>> BenchRunner::Run(const BenchTest& test) {
+  using Clock = std::chrono::steady_clock;
+  const size_t before = settings_.depth + settings_.prompt;
+  Rewind(0);
+  KVASIR_RETURN_IF_ERROR(Read(before));
+  std::vector<double> rates;
+  // One repetition more than asked for: the first touches the memory and is not counted.
+  for (size_t repetition = 0; repetition <= settings_.repetitions; ++repetition) {
+    Rewind(before);
+    const Clock::time_point start = Clock::now();
+    KVASIR_RETURN_IF_ERROR(test.kind == BenchTest::Kind::kPrompt ? Read(before + test.token_count)
+                                                                 : Decode(test.token_count));
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const size_t tokens = test.token_count * settings_.sequence_count;
+    if (repetition > 0) rates.push_back(static_cast<double>(tokens) / seconds);
+  }
+  std::sort(rates.begin(), rates.end());
+  return rates;
+}
+
+Status BenchRunner::Read(size_t token_count) {
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    std::vector<TokenId>& tokens = sequences_[i].tokens;
+    while (tokens.size() < token_count) {
+      tokens.push_back(PromptToken(i, tokens.size(), model_.spec().vocab_size));
+    }
+  }
+  std::vector<Work> work;
+  size_t rows = 0;
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    size_t left = token_count - sequences_[i].blocks.token_count();
+    while (left > 0) {
+      const size_t count = std::min(left, settings_.chunk_tokens - rows);
+      left -= count;
+      rows += count;
+      work.push_back({i, count, left == 0});
+      if (rows < settings_.chunk_tokens) continue;
+      KVASIR_RETURN_IF_ERROR(Step(work));
+      work.clear();
+      rows = 0;
+    }
+  }
+  return work.empty() ? OkStatus() : Step(work);
+}
+
+Status BenchRunner::Decode(size_t step_count) {
+  std::vector<Work> work;
+  for (size_t i = 0; i < sequences_.size(); ++i) work.push_back({i, 1, true});
+  for (size_t step = 0; step < step_count; ++step) KVASIR_RETURN_IF_ERROR(Step(work));
+  return OkStatus();
+}
+
+void BenchRunner::Rewind(size_t token_count) {
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    Sequence& sequence = sequences_[i];
+    sequence.blocks.Truncate(std::min(token_count, sequence.blocks.token_count()));
+    // The first token of a decode is a prompt token: the same in every repetition.
+    sequence.tokens.resize(sequence.blocks.token_count());
+    sequence.tokens.push_back(PromptToken(i, sequence.tokens.size(), model_.spec().vocab_size));
+  }
+}
+
+Status BenchRunner::Step(std::span<const Work> work) {
+  std::vector<TokenId> tokens;
+  std::vector<int32_t> positions, logit_rows, kv_indices, kv_last_page_len;
+  std::vector<int32_t> qo_indptr = {0}, kv_indptr = {0};
+  for (const Work& item : work) {
+    Sequence& sequence = sequences_[item.sequence];
+    const size_t begin = sequence.blocks.token_count();
+    KVASIR_RETURN_IF_ERROR(sequence.blocks.Extend(item.token_count));
+    for (size_t i = 0; i < item.token_count; ++i) {
+      tokens.push_back(sequence.tokens[begin + i]);
+      positions.push_back(static_cast<int32_t>(begin + i));
+    }
+    if (item.choose_next) logit_rows.push_back(static_cast<int32_t>(tokens.size() - 1));
+    const std::span<const BlockId> blocks = sequence.blocks.blocks();
+    kv_indices.insert(kv_indices.end(), blocks.begin(), blocks.end());
+    kv_last_page_len.push_back(static_cast<int32_t>(sequence.blocks.last_block_token_count()));
+    qo_indptr.push_back(static_cast<int32_t>(tokens.size()));
+    kv_indptr.push_back(static_cast<int32_t>(kv_indices.size()));
+  }
+  const PagedKv kv{pool_->layout(), pool_->base(), pool_->block_count(),
+                   kv_indptr,       kv_indices,    kv_last_page_len};
+  const MatrixView<float> logits(logits_.as<float>(), logit_rows.size(), model_.spec().vocab_size);
+  KVASIR_RETURN_IF_ERROR(model_.Forward({tokens, positions, qo_indptr, kv, logit_rows}, logits));
+  size_t row = 0;
+  for (const Work& item : work) {
+    if (!item.choose_next) continue;
+    Sequence& sequence = sequences_[item.sequence];
+    sequence.tokens.resize(sequence.blocks.token_count());
+    sequence.tokens.push_back(ArgMax(logits.row_span(row++)));
+  }
+  return OkStatus();
+}
+
+}  // namespace kvasir

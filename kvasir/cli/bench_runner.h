@@ -1,0 +1,91 @@
+// BenchRunner: measures how fast a model reads prompts and writes tokens, straight on
+// Model::Forward and the block pool, without the engine's queue: what a scheduler could reach at
+// best. Choosing the next token (greedy) is part of every measured step. One thread, which owns the
+// model's pool.
+
+#ifndef KVASIR_CLI_BENCH_RUNNER_H_
+#define KVASIR_CLI_BENCH_RUNNER_H_
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvasir/base/aligned_buffer.h"
+#include "kvasir/base/status.h"
+#include "kvasir/formats/kv_block_layout.h"
+#include "kvasir/formats/token_id.h"
+#include "kvasir/kv/block_pool.h"
+#include "kvasir/kv/block_table.h"
+#include "kvasir/model/model.h"
+
+namespace kvasir {
+
+// ppN: a prompt of N tokens is read, logits of its last token only. tgN: N tokens are written, one
+// forward pass each.
+struct BenchTest {
+  enum class Kind { kPrompt, kDecode };
+  Kind kind = Kind::kPrompt;
+  size_t token_count = 0;
+
+  std::string Name() const {
+    return (kind == Kind::kPrompt ? "pp" : "tg") + std::to_string(token_count);
+  }
+};
+
+// "pp512,tg64". kInvalidArgument names the part that is no test.
+Result<std::vector<BenchTest>> ParseBenchTests(std::string_view list);
+
+struct BenchSettings {
+  size_t depth = 0;           // tokens in front of the measured part, not measured themselves
+  size_t prompt = 0;          // the same, as the prompt of each sequence of a batch
+  size_t sequence_count = 1;  // side by side in every forward pass
+  size_t repetitions = 5;     // measured, after one that is not
+  size_t chunk_tokens = 512;  // rows of one forward pass
+  KvFormat kv_format = KvFormat::kBF16;
+};
+
+class BenchRunner {
+ public:
+  // kResourceExhausted when the keys and values of `settings` with the longest of `tests` do not
+  // fit in memory. `model` must outlive the runner and take chunk_tokens and sequence_count rows.
+  static Result<std::unique_ptr<BenchRunner>> Create(Model& model, const BenchSettings& settings,
+                                                     std::span<const BenchTest> tests);
+
+  // Tokens per second, all sequences together, of each repetition, slowest first. Forward's Status
+  // when it refuses, for positions beyond the model's context for example.
+  Result<std::vector<double>> Run(const BenchTest& test);
+
+ private:
+  struct Sequence {
+    std::vector<TokenId> tokens;  // those that `blocks` hold, and those to read next
+    BlockTable blocks;
+  };
+  // The next `token_count` tokens of a sequence, and whether the one that follows is chosen.
+  struct Work {
+    size_t sequence = 0;
+    size_t token_count = 0;
+    bool choose_next = false;
+  };
+
+  BenchRunner(Model& model, const BenchSettings& settings) : model_(model), settings_(settings) {}
+  // Reads prompt tokens until every sequence holds `token_count`, in chunks.
+  Status Read(size_t token_count);
+  Status Decode(size_t step_count);
+  // Goes back to the first `token_count` tokens of every sequence.
+  void Rewind(size_t token_count);
+  // One forward pass.
+  Status Step(std::span<const Work> work);
+
+  Model& model_;
+  BenchSettings settings_;
+  std::unique_ptr<BlockPool> pool_;  // outlives the sequences' tables
+  AlignedBuffer logits_;             // [sequence_count, vocab_size]
+  std::vector<Sequence> sequences_;
+};
+
+}  // namespace kvasir
+
+#endif  // KVASIR_CLI_BENCH_RUNNER_H_

@@ -1,0 +1,30 @@
+// Command: one subcommand of the program `kvasir`. Each Add...Command registers its name, flags and
+// help text with the parent and returns what to run once the command line has been read. The
+// returned function owns the options that the flags wrote. A Status becomes an exit code in
+// command_line.cc.
+
+#ifndef KVASIR_CLI_COMMAND_H_
+#define KVASIR_CLI_COMMAND_H_
+
+#include <functional>
+
+#include "kvasir/base/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace kvasir {
+
+using CommandFunction = std::function<Status()>;
+
+CommandFunction AddChatCommand(CLI::App& parent);
+CommandFunction AddGenerateCommand(CLI::App& parent);
+CommandFunction AddInfoCommand(CLI::App& parent);
+CommandFunction AddBenchCommand(CLI::App& parent);
+CommandFunction AddPerplexityCommand(CLI::App& parent);
+CommandFunction AddTokenizeCommand(CLI::App& parent);
+
+}  // namespace kvasir
+
+#endif  // KVASIR_CLI_COMMAND_H_

@@ -1,0 +1,157 @@
+#include "kvasir/cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "kvasir/cli/flags.h"
+
+namespace kvasir {
+
+namespace {
+
+constexpr const char* kDescription = "Kvasir answers with large language models on CPUs.";
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  kvasir chat                                  a conversation\n"
+    "  kvasir chat -p \"What is the capital of France?\"\n"
+    "  git diff | kvasir chat -p \"Write a commit message for this change:\"\n"
+    "  kvasir info                                  model, memory, instruction set\n"
+    "  kvasir bench --tests pp512,tg64              tokens per second\n"
+    "\n"
+    "Without --model, $KVASIR_MODEL or the default model is used (scripts/quickstart gets it).\n"
+    "`kvasir COMMAND --help` explains a command and its flags.\n"
+    "Exit codes: 0 done, 1 reading or writing failed, 2 bad flags or input, 130 interrupted.";
+
+constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
+    {"chat", AddChatCommand},
+    {"generate", AddGenerateCommand},
+    {"info", AddInfoCommand},
+    {"bench", AddBenchCommand},
+    {"perplexity", AddPerplexityCommand},
+    {"tokenize", AddTokenizeCommand},
+};
+
+std::string WithSuggestion(std::string sentence, const std::string& nearest,
+                           const std::string& otherwise) {
+  return sentence + (nearest.empty() ? otherwise : "; did you mean " + nearest + "?");
+}
+
+// The first argument that no flag of `command` took.
+Status UnknownArgument(const CLI::App& command, const std::string& argument) {
+  if (argument.empty() || argument[0] != '-') {
+    return InvalidArgument("unexpected argument '" + argument + "' for " + command.get_name() +
+                           "; flags begin with --, texts with spaces need quotes");
+  }
+  std::vector<std::string> known;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  const std::string flag = argument.substr(0, argument.find('='));
+  return InvalidArgument(WithSuggestion("unknown flag " + flag + " for " + command.get_name(),
+                                        NearestWord(flag, known),
+                                        "; see kvasir " + command.get_name() + " --help"));
+}
+
+Status UnknownCommand(const std::string& word) {
+  std::vector<std::string> known;
+  std::string listed;
+  for (const auto& [name, add] : kCommands) {
+    known.push_back(name);
+    listed += (listed.empty() ? "" : ", ") + std::string(name);
+  }
+  if (word.starts_with("-")) {
+    return InvalidArgument("unknown flag " + word +
+                           " before the command; see kvasir --help, and give a command's flags "
+                           "behind its name");
+  }
+  return InvalidArgument(WithSuggestion("unknown command '" + word + "'", NearestWord(word, known),
+                                        "; the commands are " + listed));
+}
+
+}  // namespace
+
+int ExitCodeFor(const Status& status) {
+  switch (status.code()) {
+    case StatusCode::kOk:
+      return kExitOk;
+    case StatusCode::kCancelled:
+      return kExitInterrupted;
+    case StatusCode::kIoError:
+    case StatusCode::kDeadlineExceeded:
+      return kExitFailure;
+    case StatusCode::kInvalidArgument:
+    case StatusCode::kNotFound:
+    case StatusCode::kDataLoss:
+    case StatusCode::kUnimplemented:
+    case StatusCode::kResourceExhausted:
+      return kExitBadInput;
+  }
+  return kExitFailure;
+}
+
+Result<ParsedCommandLine> ParseCommandLine(std::vector<std::string> arguments) {
+  CLI::App app(kDescription, "kvasir");
+  app.footer(kFooter);
+  app.set_version_flag("--version", "kvasir " + std::string(kKvasirVersion));
+  app.get_formatter()->column_width(34);
+  app.allow_extras();
+  std::vector<CommandFunction> functions;
+  for (const auto& [name, add] : kCommands) functions.push_back(add(app));
+  for (CLI::App* command : app.get_subcommands({})) command->allow_extras();
+
+  ParsedCommandLine parsed;
+  if (arguments.empty()) {
+    parsed.text = app.help();
+    return parsed;
+  }
+  try {
+    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its end
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    const std::vector<CLI::App*> chosen = app.get_subcommands();
+    parsed.text = chosen.empty() ? app.help() : chosen[0]->help();
+    return parsed;
+  } catch (const CLI::CallForVersion& version) {
+    parsed.text = std::string(version.what()) + "\n";
+    return parsed;
+  } catch (const CLI::Error& error) {
+    return InvalidArgument(error.what());
+  }
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  if (chosen.empty()) return UnknownCommand(app.remaining().at(0));
+  if (const auto extra = chosen[0]->remaining(); !extra.empty()) {
+    return UnknownArgument(*chosen[0], extra[0]);
+  }
+  if (chosen.size() > 1) {
+    return InvalidArgument("one command at a time: " + chosen[0]->get_name() + " or " +
+                           chosen[1]->get_name());
+  }
+  for (size_t i = 0; i < std::size(kCommands); ++i) {
+    if (chosen[0]->get_name() == kCommands[i].first) parsed.run = std::move(functions[i]);
+  }
+  return parsed;
+}
+
+int RunCommandLine(int argc, const char* const* argv) {
+  // A reader that has seen enough closes its pipe: writes then fail with EPIPE and end the command
+  // quietly (cli/output.h).
+  std::signal(SIGPIPE, SIG_IGN);
+  Result<ParsedCommandLine> parsed = ParseCommandLine({argv + std::min(argc, 1), argv + argc});
+  Status status = parsed.status();
+  if (status.ok() && !parsed->run) {
+    std::fputs(parsed->text.c_str(), stdout);
+    return kExitOk;
+  }
+  if (status.ok()) status = parsed->run();
+  if (!status.ok() && !status.message().empty()) {
+    std::fprintf(stderr, "kvasir: %s\n", status.message().c_str());
+  }
+  return ExitCodeFor(status);
+}
+
+}  // namespace kvasir

@@ -1,0 +1,169 @@
+#include "kvasir/cli/model_options.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "kvasir/base/topology.h"
+#include "kvasir/cli/flags.h"
+#include "kvasir/cli/output.h"
+#include "kvasir/cli/progress.h"
+#include "kvasir/kernels/cpu_target.h"
+
+namespace kvasir {
+
+namespace {
+
+constexpr size_t kThreadCountMax = 1024;
+constexpr size_t kContextTokensMax = size_t{1} << 24;
+constexpr size_t kChunkTokensMax = 8192;
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// ${XDG_CACHE_HOME:-~/.cache}/kvasir/models/...: where scripts/quickstart puts it.
+std::string DefaultModelPath() {
+  std::string cache = Environment("XDG_CACHE_HOME");
+  if (cache.empty()) cache = Environment("HOME") + "/.cache";
+  return cache + "/kvasir/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+}
+
+}  // namespace
+
+void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
+  AddTextFlag(app, "-m,--model", &options->model_path, "PATH",
+              "GGUF file or Hugging Face directory\n(default: $KVASIR_MODEL, else the default "
+              "model)");
+  if (flags == ModelFlags::kFile) return;
+  AddCountFlag(app, "-t,--threads", &options->thread_count, 1, kThreadCountMax,
+               "compute threads (default: the usable cores)");
+  if (flags == ModelFlags::kEngine) {
+    AddCountFlag(app, "-c,--context", &options->context_tokens, 1, kContextTokensMax,
+                 "tokens of prompt and answer together\n(default: the model's own, at most " +
+                     std::to_string(kContextTokensDefaultMax) + ")");
+    AddBytesFlag(app, "--kv-bytes", &options->kv_bytes, 1 << 20,
+                 "memory for keys and values, e.g. 512M\n(default: enough for the context)");
+  }
+  AddChoiceFlag(app, "--kv", &options->kv_format, {"f32", "bf16"},
+                "format of keys and values (default: bf16)");
+  AddChoiceFlag(app, "--activations", &options->activations, {"int8", "f32"},
+                "how inputs meet quantised weights:\nint8 is fast, f32 exact (default: int8)");
+  AddChoiceFlag(
+      app, "--target", &options->target, {"auto", "portable", "avx2", "avx512"},
+      "instruction set (default: $KVASIR_TARGET,\nelse auto: the best that this CPU has)");
+  AddCountFlag(app, "--chunk", &options->chunk_tokens, 1, kChunkTokensMax,
+               "prompt tokens computed at once; answers do\nnot depend on it (default: 512)");
+}
+
+Result<std::string> ResolveModelPath(const ModelOptions& options) {
+  std::string path = options.model_path.value_or("");
+  std::string origin = "--model";
+  if (!options.model_path) {
+    path = Environment("KVASIR_MODEL");
+    origin = "KVASIR_MODEL";
+  }
+  const bool is_default = !options.model_path && path.empty();
+  if (is_default) path = DefaultModelPath();
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return path;
+  if (is_default) {
+    return NotFound("there is no model at " + path +
+                    ": run scripts/quickstart, which gets the default model, or name one with "
+                    "--model");
+  }
+  return NotFound("there is no file or directory '" + path + "', which " + origin + " names");
+}
+
+Status ApplyCpuTarget(const ModelOptions& options) {
+  if (!options.target.empty()) return ForceCpuTarget(options.target).WithContext("--target");
+  return ForceCpuTargetFromEnvironment();
+}
+
+Result<OpenedModel> OpenModel(const ModelOptions& options) {
+  OpenedModel opened;
+  KVASIR_ASSIGN_OR_RETURN(const std::string path, ResolveModelPath(options));
+  KVASIR_ASSIGN_OR_RETURN(opened.checkpoint, OpenCheckpoint(path));
+  KVASIR_ASSIGN_OR_RETURN(opened.tokenizer, Tokenizer::Create(opened.checkpoint->tokenizer()));
+  return opened;
+}
+
+Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_count) {
+  KVASIR_RETURN_IF_ERROR(ApplyCpuTarget(options));
+  KVASIR_ASSIGN_OR_RETURN(OpenedModel opened, OpenModel(options));
+  KVASIR_ASSIGN_OR_RETURN(LoadedModel loaded, LoadModelFor(options, sequence_count, opened));
+  loaded.tokenizer = std::move(opened.tokenizer);
+  return loaded;
+}
+
+Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_count,
+                                 const OpenedModel& opened) {
+  LoadedModel loaded;
+  const Checkpoint& checkpoint = *opened.checkpoint;
+  loaded.path = checkpoint.path();
+  loaded.name = ModelName(checkpoint);
+  loaded.weights_label = WeightsLabel(checkpoint);
+  loaded.chat_template = checkpoint.tokenizer().chat_template;
+  loaded.pool = std::make_unique<ThreadPool>(options.thread_count == 0 ? UsableCoreCount()
+                                                                       : options.thread_count);
+  ProgressBar progress("loading " + loaded.name, StderrIsTerminal());
+  LoadOptions load_options;
+  load_options.activations = ActivationsFor(options);
+  load_options.row_count_max = std::max(options.chunk_tokens, sequence_count);
+  load_options.on_progress = [&progress](double share) { progress.Update(share); };
+  KVASIR_ASSIGN_OR_RETURN(loaded.model, LoadModel(checkpoint, load_options, *loaded.pool));
+  return loaded;
+}
+
+Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelSpec& spec,
+                                       size_t sequence_count) {
+  if (options.context_tokens > spec.context_length) {
+    return InvalidArgument("--context: " + std::to_string(options.context_tokens) +
+                           " tokens are more than this model's " +
+                           std::to_string(spec.context_length));
+  }
+  EngineOptions engine;
+  engine.kv_format = KvFormatFor(options);
+  engine.context_tokens = options.context_tokens != 0
+                              ? options.context_tokens
+                              : std::min<size_t>(spec.context_length, kContextTokensDefaultMax);
+  engine.kv_bytes = options.kv_bytes;
+  engine.sequence_count_max = sequence_count;
+  engine.chunk_tokens = std::max(options.chunk_tokens, sequence_count);
+  return engine;
+}
+
+KvFormat KvFormatFor(const ModelOptions& options) {
+  const auto format = KvFormatFromName(options.kv_format);
+  KVASIR_CHECK(format.has_value());
+  return *format;
+}
+
+ActivationPrecision ActivationsFor(const ModelOptions& options) {
+  return options.activations == "f32" ? ActivationPrecision::kF32 : ActivationPrecision::kInt8;
+}
+
+std::string WeightsLabel(const Checkpoint& checkpoint) {
+  std::array<size_t, kDTypeCount> bytes_by_dtype = {};
+  for (const auto& [key, tensor] : checkpoint.tensors()) {
+    const bool in_layers =
+        key.first != TensorRole::kTokenEmbedding && key.first != TensorRole::kOutput;
+    if (in_layers) bytes_by_dtype[static_cast<size_t>(tensor.dtype)] += tensor.bytes.size();
+  }
+  const auto largest = std::max_element(bytes_by_dtype.begin(), bytes_by_dtype.end());
+  const auto dtype = static_cast<DType>(largest - bytes_by_dtype.begin());
+  return std::string(GetDTypeInfo(dtype).name);
+}
+
+std::string ModelName(const Checkpoint& checkpoint) {
+  if (!checkpoint.spec().name.empty()) return checkpoint.spec().name;
+  std::filesystem::path path(checkpoint.path());
+  if (!path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
+}  // namespace kvasir

@@ -1,0 +1,96 @@
+// ModelOptions: the flags that every command with a model shares, and the steps from them to a
+// model that can run: find the file, force the instruction set, open, pack, plan the engine. Main
+// thread.
+
+#ifndef KVASIR_CLI_MODEL_OPTIONS_H_
+#define KVASIR_CLI_MODEL_OPTIONS_H_
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "kvasir/base/status.h"
+#include "kvasir/base/thread_pool.h"
+#include "kvasir/engine/engine.h"
+#include "kvasir/model/model.h"
+#include "kvasir/text/tokenizer.h"
+#include "kvasir/weights/checkpoint.h"
+
+namespace CLI {
+class App;
+}
+
+namespace kvasir {
+
+struct ModelOptions {
+  std::optional<std::string> model_path;  // unset: $KVASIR_MODEL, else the default model
+  size_t thread_count = 0;                // 0 = usable cores
+  size_t context_tokens = 0;              // 0 = the model's own, at most kContextTokensDefaultMax
+  std::string kv_format = "bf16";
+  size_t kv_bytes = 0;  // 0 = as much as the sequences need
+  std::string activations = "int8";
+  std::string target;  // empty: $KVASIR_TARGET, else auto
+  size_t chunk_tokens = 512;
+};
+
+// Contexts beyond it must be asked for: their keys and values take more memory than the weights of
+// a small model.
+inline constexpr size_t kContextTokensDefaultMax = 8192;
+
+// Which flags a command has besides --model.
+enum class ModelFlags {
+  kFile,    // only the file is opened: no further flags
+  kKernel,  // --threads --kv --activations --target --chunk
+  kEngine,  // those and --context --kv-bytes
+};
+void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
+
+// The file or directory to open. kNotFound names the path and how to get the default model.
+Result<std::string> ResolveModelPath(const ModelOptions& options);
+
+// Forces the instruction set of the flag, else of the environment. Before any kernel runs.
+Status ApplyCpuTarget(const ModelOptions& options);
+
+// A model file that is open but not packed: what tokenize and info need.
+struct OpenedModel {
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+Result<OpenedModel> OpenModel(const ModelOptions& options);
+
+// A model that can run.
+struct LoadedModel {
+  std::unique_ptr<ThreadPool> pool;  // first: outlives the model
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::string path;
+  std::string name;  // as the file calls itself, else the file's name
+  std::string weights_label;
+  std::string chat_template;  // Jinja source, may be empty
+};
+
+// Opens and packs the model with a progress bar on a terminal. Batches have up to
+// max(options.chunk_tokens, sequence_count) rows. The file is closed again.
+Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_count = 1);
+// The same from a file that is already open, which stays open.
+Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_count,
+                                 const OpenedModel& opened);
+
+// Options of an engine that runs `sequence_count` sequences at once. kInvalidArgument when
+// --context is more than the model was made for.
+Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelSpec& spec,
+                                       size_t sequence_count);
+
+// REQUIRES values that the flags accept.
+KvFormat KvFormatFor(const ModelOptions& options);
+ActivationPrecision ActivationsFor(const ModelOptions& options);
+
+// The type that most weight bytes have, embedding and output aside: "Q4_1".
+std::string WeightsLabel(const Checkpoint& checkpoint);
+// The name that the file gives itself, else the last part of its path.
+std::string ModelName(const Checkpoint& checkpoint);
+
+}  // namespace kvasir
+
+#endif  // KVASIR_CLI_MODEL_OPTIONS_H_

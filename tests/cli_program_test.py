@@ -1,0 +1,355 @@
+"""Runs the program `kvasir` as people and scripts do: pipes, JSON, exit codes, a terminal.
+
+    tests/cli_program_test.py PATH_OF_KVASIR
+
+Tests that need the default model are skipped when it is not there.
+"""
+import json
+import math
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+KVASIR = "kvasir"
+CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+MODEL = os.environ.get("KVASIR_MODEL") or os.path.join(
+    CACHE, "kvasir/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+needs_model = unittest.skipUnless(os.path.exists(MODEL), f"there is no model at {MODEL}")
+QUESTION = "What is the capital of France?"
+
+
+def run(*arguments, stdin=subprocess.DEVNULL, text=None, environment=None):
+    """The finished process: returncode, stdout and stderr as text."""
+    source = {"input": text.encode()} if text is not None else {"stdin": stdin}
+    done = subprocess.run([KVASIR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={**os.environ, **(environment or {})}, timeout=300, **source)
+    done.stdout = done.stdout.decode()  # strict: what comes out is UTF-8
+    done.stderr = done.stderr.decode()
+    return done
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, expected, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertTrue(done.stderr.startswith("kvasir: "), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertIn(expected, done.stderr)
+
+    def test_flags(self):
+        self.refused("did you mean chat?", "chta")
+        self.refused("did you mean --threads?", "chat", "--thread", "1")
+        self.refused("--threads: '0' is not a whole number from 1 to 1024", "info", "--threads", "0")
+        self.refused("--tests: 'pp0' is no test", "bench", "--tests", "pp0")
+        self.refused("--text", "perplexity")
+
+    def test_files(self):
+        self.refused("'/no/such.gguf', which --model names", "info", "--model", "/no/such.gguf")
+        self.refused("scripts/quickstart", "info",
+                     environment={"KVASIR_MODEL": "", "XDG_CACHE_HOME": "/no/cache"})
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            file.write(b"GGUF\x03\x00\x00\x00" + b"\xff" * 16)
+            file.flush()
+            self.refused(file.name, "info", "--model", file.name)
+
+    def test_message(self):
+        self.refused("the message is empty", "chat", "-p", "")
+
+    @needs_model
+    def test_prompt_beyond_the_context(self):
+        done = run("chat", "--context", "64", "-p", "word " * 500)
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, r"^kvasir: .*5\d\d.*64.*\n$")
+
+    @needs_model
+    def test_context_beyond_the_model(self):
+        self.refused("--context: 100000 tokens are more than this model's 8192", "chat",
+                     "--context", "100000", "-p", QUESTION)
+
+    @needs_model
+    def test_memory(self):
+        self.refused("memory", "chat", "-p", QUESTION, "--kv-bytes", "20T")
+
+    @needs_model
+    def test_target_from_the_environment(self):
+        self.refused("sse9", "info", environment={"KVASIR_TARGET": "sse9"})
+
+
+class Help(unittest.TestCase):
+    def test_help_and_version(self):
+        done = run("--help")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("kvasir chat -p", done.stdout)
+        self.assertRegex(run("--version").stdout, r"^kvasir \d+\.\d+\.\d+\n$")
+        for command in ["chat", "generate", "info", "bench", "perplexity", "tokenize"]:
+            self.assertIn("Examples:", run(command, "--help").stdout)
+
+
+@needs_model
+class Answers(unittest.TestCase):
+    def test_one_answer(self):
+        done = run("chat", "-p", QUESTION, "--max-tokens", "24")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"\w+.*\n$")
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(run("chat", "-p", QUESTION, "--max-tokens", "24").stdout, done.stdout)
+
+    def test_one_answer_with_exact_activations(self):
+        done = run("chat", "-p", QUESTION, "--activations", "f32")
+        self.assertEqual(done.stdout, "The capital of France is Paris.\n")
+
+    def test_answers_do_not_depend_on_threads_and_chunks(self):
+        answer = run("chat", "-p", QUESTION, "--max-tokens", "16").stdout
+        self.assertEqual(answer, run("chat", "-p", QUESTION, "--max-tokens", "16", "--threads", "1",
+                                     "--chunk", "7").stdout)
+
+    def test_pipe(self):
+        self.assertEqual(run("chat", "--activations", "f32", text=QUESTION + "\n").stdout,
+                         "The capital of France is Paris.\n")
+        whole = run("chat", "-p", "Repeat this word:\n\nbutterfly", "--max-tokens", "12").stdout
+        piped = run("chat", "-p", "Repeat this word:", "--max-tokens", "12", text="butterfly\n").stdout
+        self.assertEqual(piped, whole)
+
+    def test_a_pipe_that_stays_silent_does_not_hang(self):
+        silent, writer = os.pipe()
+        done = run("chat", "-p", QUESTION, "--activations", "f32", stdin=silent)
+        os.close(writer)
+        os.close(silent)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("nothing arrived on standard input", done.stderr)
+        self.assertIn("Paris", done.stdout)
+
+    def test_stop_strings_are_not_shown(self):
+        done = run("chat", "-p", QUESTION, "--activations", "f32", "--stop", " Paris")
+        self.assertEqual(done.stdout, "The capital of France is\n")
+
+    def test_a_reader_that_leaves(self):
+        process = subprocess.Popen([KVASIR, "generate", "-p", "Once upon a time", "-n", "2000"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        process.stdout.read(4)
+        process.stdout.close()
+        self.assertEqual(process.wait(timeout=60), 0)
+        self.assertEqual(process.stderr.read(), b"")
+        process.stderr.close()
+
+    def test_interrupt_of_one_answer(self):
+        process = subprocess.Popen([KVASIR, "chat", "-p", "Tell a very long story.", "-n", "4000"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        process.stdout.read(4)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        process.stdout.close()
+        self.assertEqual(process.wait(timeout=60), 130)
+
+    def test_generate_json(self):
+        done = run("generate", "-p", "The capital of France is", "--max-tokens", "8", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)["answers"][0]
+        self.assertIn("Paris", answer["text"])
+        self.assertTrue(answer["text"].startswith(" "))
+        self.assertEqual(answer["finish_reason"], "length")
+        self.assertEqual(len(answer["tokens"]), 8)
+        ids = run("generate", "-p", "The capital of France is", "--max-tokens", "8", "--tokens")
+        self.assertEqual([int(i) for i in ids.stdout.split()], answer["tokens"])
+
+    def test_generate_several(self):
+        arguments = ["generate", "-p", "My name is", "-n", "8", "--temperature", "1", "--json"]
+        several = json.loads(run(*arguments, "--count", "3", "--seed", "5").stdout)["answers"]
+        self.assertEqual([answer["seed"] for answer in several], [5, 6, 7])
+        alone = json.loads(run(*arguments, "--seed", "6").stdout)["answers"][0]
+        self.assertEqual(alone["tokens"], several[1]["tokens"])
+
+
+@needs_model
+class Facts(unittest.TestCase):
+    def test_info(self):
+        info = json.loads(run("info", "--json").stdout)
+        self.assertEqual(info["model"]["family"], "llama")
+        self.assertEqual(info["model"]["layers"], 30)
+        self.assertEqual(info["model"]["vocab_size"], 49152)
+        self.assertEqual(info["weights"]["label"], "Q4_1")
+        self.assertGreater(info["weights"]["bytes_in_memory"], 50e6)
+        self.assertIn(info["cpu"]["target"], info["cpu"]["supported_targets"])
+        self.assertTrue(info["cpu"]["numerics_class"])
+        self.assertTrue(info["chat_template"])
+        self.assertEqual(info["kv"], "bf16")
+        self.assertTrue(info["memory"]["fits"])
+        forced = json.loads(run("info", "--json", environment={"KVASIR_TARGET": "portable"}).stdout)
+        self.assertEqual(forced["cpu"]["target"], "portable")
+        self.assertIn("layers", run("info").stdout)
+
+    def test_bench(self):
+        done = run("bench", "--tests", "pp8,tg2", "--depth", "4", "--sequences", "2", "--prompt",
+                   "3", "--repetitions", "2", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        for key in ["machine", "cpu", "target", "numerics_class", "threads", "model"]:
+            self.assertIn(key, report)
+        self.assertEqual([row["test"] for row in report["rows"]], ["pp8", "tg2"])
+        for row in report["rows"]:
+            self.assertEqual((row["depth"], row["sequences"], row["prompt"], row["weights"],
+                              row["kv"], row["repetitions"]), (4, 2, 3, "Q4_1", "bf16", 2))
+            self.assertLessEqual(0, row["tokens_per_second_min"])
+            self.assertLessEqual(row["tokens_per_second_min"], row["tokens_per_second_median"])
+            self.assertLessEqual(row["tokens_per_second_median"], row["tokens_per_second_max"])
+        self.assertIn("tg2", run("bench", "--tests", "tg2", "--repetitions", "1").stdout)
+
+    def test_tokenize(self):
+        text = "Hello, 世界! 12345\n"
+        tokens = json.loads(run("tokenize", "--json", text=text).stdout)
+        self.assertEqual(tokens["count"], len(tokens["ids"]))
+        ids = " ".join(str(i) for i in tokens["ids"])
+        self.assertEqual(run("tokenize", text=text).stdout, ids + "\n")
+        self.assertEqual(run("tokenize", "--ids", ids).stdout, text + "\n")
+        special = json.loads(run("tokenize", "-p", "<|im_start|>", "--json").stdout)
+        self.assertEqual(special["pieces"], ["<|im_start|>"])
+        plain = json.loads(run("tokenize", "-p", "<|im_start|>", "--json", "--no-special").stdout)
+        self.assertGreater(plain["count"], 1)
+        self.assertEqual(run("tokenize", "--ids", "1 99999999").returncode, 2)
+
+    def test_perplexity(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("The quick brown fox jumps over the lazy dog. " * 30)
+            file.flush()
+            arguments = ["perplexity", "--text", file.name, "--json", "--context", "64"]
+            result = json.loads(run(*arguments, "--windows", "2").stdout)
+            self.assertEqual(result["tokens_scored"], 2 * 63)
+            self.assertEqual(result["windows"], 2)
+            self.assertGreater(result["perplexity"], 1)
+            self.assertLess(result["perplexity"], 20)  # it repeats itself
+            self.assertAlmostEqual(result["perplexity"], math.exp(result["mean_nll"]))
+            chunked = json.loads(run(*arguments, "--windows", "2", "--chunk", "5").stdout)
+            self.assertEqual(chunked["mean_nll"], result["mean_nll"])
+            short = run("perplexity", "--text", file.name, "--context", "4000")
+            self.assertEqual(short.returncode, 2)
+            self.assertIn("fewer than one window of 4000", short.stderr)
+
+
+class PoolBench(unittest.TestCase):
+    def test_barrier(self):
+        report = json.loads(run("bench", "--pool", "--threads", "2", "--json").stdout)
+        self.assertEqual(report["threads"], 2)
+        self.assertGreater(report["barrier_us_median"], 0)
+
+
+class Terminal:
+    """The program on a pseudo-terminal."""
+
+    def __init__(self, *arguments):
+        self.state = tempfile.TemporaryDirectory()
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm", XDG_STATE_HOME=self.state.name)
+            os.execv(KVASIR, [KVASIR, *arguments])
+        self.seen = ""
+
+    def send(self, text):
+        self.seen = ""
+        os.write(self.fd, text.encode())
+
+    def wait_until(self, what, reached, seconds=60):
+        """Reads until `reached()` is true of what was seen since the last send."""
+        end = time.monotonic() + seconds
+        while not reached():
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+                raise AssertionError(f"{what} did not come, but {self.seen!r}")
+            try:
+                self.seen += os.read(self.fd, 4096).decode(errors="replace")
+            except OSError:  # the terminal is gone with its program
+                raise AssertionError(f"{what} did not come, it ended after {self.seen!r}") from None
+
+    def wait_for(self, text):
+        self.wait_until(repr(text), lambda: text in self.seen)
+
+    def wait_for_more(self, characters):
+        length = len(self.seen) + characters
+        self.wait_until(f"{characters} characters", lambda: len(self.seen) >= length)
+
+    def exit_code(self, seconds=30):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if select.select([self.fd], [], [], 0.05)[0]:
+                try:
+                    os.read(self.fd, 4096)
+                except OSError:  # the terminal is gone with its program
+                    pass
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.fd)
+                self.state.cleanup()
+                return os.waitstatus_to_exitcode(status)
+        os.kill(self.pid, signal.SIGKILL)
+        raise AssertionError("the program does not end")
+
+
+@needs_model
+class Conversation(unittest.TestCase):
+    def test_ctrl_c_stops_the_answer_and_twice_the_program(self):
+        terminal = Terminal("chat", "--max-tokens", "6000", "--activations", "f32")
+        terminal.wait_for("Ctrl-D ends.")
+        terminal.send("Tell me a very long story.\n")
+        terminal.wait_for("story.")
+        terminal.wait_for_more(50)
+        terminal.send("\x03")
+        terminal.wait_for("(stopped)")
+        terminal.wait_for("> ")
+        terminal.send(QUESTION + "\n")
+        terminal.wait_for("Paris")
+        terminal.send("\x03")  # wherever the answer is by now
+        terminal.wait_for("> ")
+        terminal.send("half a line\x03")
+        terminal.wait_for("(Ctrl-C again or Ctrl-D ends)")
+        terminal.wait_for("> ")
+        terminal.send("\x03")
+        self.assertEqual(terminal.exit_code(), 0)
+
+    def test_commands(self):
+        terminal = Terminal("chat", "--max-tokens", "5")
+        terminal.wait_for("/help lists the commands")
+        terminal.send("/help\n")
+        terminal.wait_for("/system TEXT")
+        terminal.send("/sats\n")
+        terminal.wait_for("did you mean /stats?")
+        terminal.send("Grüße, 世界!\n")
+        terminal.wait_for("(cut off")
+        terminal.send("/stats\n")
+        terminal.wait_for("5 written")
+        terminal.send("/system You are a pirate.\n")
+        terminal.wait_for("starts over with this system message")
+        terminal.send("/reset\n")
+        terminal.wait_for("starts over")
+        terminal.send("\x04")
+        self.assertEqual(terminal.exit_code(), 0)
+
+    def test_history_is_kept(self):
+        terminal = Terminal("chat", "--max-tokens", "2")
+        terminal.wait_for("Ctrl-D ends.")
+        terminal.wait_for("> ")
+        terminal.send("/help\n")
+        terminal.wait_for("/quit")
+        terminal.wait_for("> ")
+        terminal.send("\x1b[A")  # up
+        terminal.wait_for("/help")
+        terminal.send("\n")
+        terminal.wait_for("/quit")
+        terminal.send("/quit\n")
+        history = os.path.join(terminal.state.name, "kvasir", "chat_history")
+        end = time.monotonic() + 20
+        while not os.path.exists(history) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual(os.stat(history).st_mode & 0o077, 0)
+        self.assertEqual(terminal.exit_code(), 0)
+
+
+if __name__ == "__main__":
+    KVASIR = os.path.abspath(sys.argv.pop(1))
+    unittest.main(verbosity=2)

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <random>
 
@@ -243,6 +244,44 @@ TEST(TokenizerTest, InconsistentGgufVocabulariesAreRefused) {
     d.scores = {0, NAN, 0, 0};
   });
   expect(loss, "no vocabulary", [](D& d) { d.tokens.clear(); });
+}
+
+// Whatever the arrays hold: a Status, or a tokenizer whose ids are within the vocabulary.
+TEST(TokenizerTest, RandomGgufVocabulariesAreRefusedOrWork) {
+  std::mt19937 random(13);
+  const auto text = [&](size_t size_max) {
+    constexpr const char* kParts[] = {"a",        "b",      "c", " ",    "\xE2\x96\x81",
+                                      "\xC4\xA0", "<0x41>", "",  "\xFF", "\xE4\xB8\xAD",
+                                      "<0xZZ>"};
+    std::string out;
+    for (size_t n = random() % (size_max + 1); n > 0; --n) out += kParts[random() % 11];
+    return out;
+  };
+  int made = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    TokenizerData data;
+    data.model = std::vector<std::string>{"gpt2", "llama", "t5"}[random() % 3];
+    data.tokens.resize(random() % 12);
+    for (std::string& token : data.tokens) token = text(2);
+    if (random() % 2 == 0) data.types.resize(data.tokens.size());
+    for (TokenType& type : data.types) type = static_cast<TokenType>(random() % 8);
+    if (random() % 8 != 0) data.scores.resize(data.tokens.size());
+    for (float& score : data.scores) score = std::bit_cast<float>(static_cast<uint32_t>(random()));
+    for (size_t n = random() % 3; n > 0 && !data.tokens.empty(); --n) {
+      data.merges.push_back(data.tokens[random() % data.tokens.size()] + " " +
+                            data.tokens[random() % data.tokens.size()]);
+    }
+    data.unk = static_cast<TokenId>(random() % 5) - 1;
+    data.add_space_prefix = random() % 2 == 0;
+    const auto tokenizer = Tokenizer::Create(data);
+    if (!tokenizer.ok()) continue;
+    ++made;
+    for (const TokenId id : (*tokenizer)->Encode(text(12))) {
+      ASSERT_GE(id, 0);
+      ASSERT_LT(static_cast<size_t>(id), data.tokens.size());
+    }
+  }
+  EXPECT_GT(made, 1000);
 }
 
 TEST(TokenizerTest, InconsistentTokenizerJsonIsRefused) {

@@ -340,6 +340,11 @@ HWY_INLINE void RunTile(const Reader* readers, const GemmInput& in, size_t row, 
 template <size_t kRows, size_t kPanels, typename Reader>
 HWY_NOINLINE void TileAndStore(const Reader* readers, const GemmInput& input,
                                const GemmOutput& output, size_t row, size_t n) {
+  // The output lines are on their way while the sums are made.
+  for (size_t r = 0; r < kRows; ++r) {
+    const float* out = output.out.row(output.paired ? (row + r) / 2 : row + r) + n;
+    for (size_t p = 0; p < kPanels; ++p) __builtin_prefetch(out + p * kPanelRows, /*rw=*/1);
+  }
   FloatLanes sums[kRows][kPanels];
   for (auto& row_sums : sums) {
     for (FloatLanes& s : row_sums) s = ZeroLanes();

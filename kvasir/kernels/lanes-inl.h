@@ -152,7 +152,7 @@ HWY_INLINE void LoadBF16Pairs(const uint16_t* from, FloatLanes* low, FloatLanes*
   }
 }
 
-// Sum and maximum of the sixteen lanes by one fixed tree: lanes i and i + 8, then i + 4, i + 2, i
+// Sum of the sixteen lanes by one fixed tree: lanes i and i + 8, then i + 4, i + 2, i
 // + 1.
 HWY_INLINE float SumOfLanes(const FloatLanes& a) {
   alignas(64) float x[kLaneCount];
@@ -162,13 +162,11 @@ HWY_INLINE float SumOfLanes(const FloatLanes& a) {
   }
   return x[0];
 }
+// Maximum of the sixteen lanes, in whatever order: it is exact. REQUIRES no NaN.
 HWY_INLINE float MaxOfLanes(const FloatLanes& a) {
-  alignas(64) float x[kLaneCount];
-  StoreLanes(a, x);
-  for (size_t width = kLaneCount / 2; width > 0; width /= 2) {
-    for (size_t i = 0; i < width; ++i) x[i] = x[i] > x[i + width] ? x[i] : x[i + width];
-  }
-  return x[0];
+  auto largest = a.part[0];
+  KVASIR_FOR_PARTS(i) largest = hn::Max(largest, a.part[i]);
+  return hn::GetLane(hn::MaxOfLanes(FloatTag(), largest));
 }
 
 HWY_INLINE Bytes64 LoadBytes(const uint8_t* from) {

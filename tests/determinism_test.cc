@@ -76,6 +76,15 @@ std::vector<Rows> RunTogether(Model& model, KvFormat format,
   return rows;
 }
 
+constexpr const char* kNoDefaultModel = "the default model is absent: scripts/quickstart gets it";
+
+// A checkpoint of logits_tiny, or the default model for "". Empty when that is absent.
+std::string CheckpointPath(const std::string& checkpoint) {
+  if (checkpoint.empty()) return FindDefaultModel();
+  const fs::path directory = fs::path(KVASIR_SOURCE_DIR) / "tests/oracle/logits_tiny" / checkpoint;
+  return (fs::exists(directory / "model.gguf") ? directory / "model.gguf" : directory).string();
+}
+
 struct Case {
   std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
   ActivationPrecision activations;
@@ -94,7 +103,7 @@ class DeterminismTest : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     path_ = CheckpointPath(GetParam().checkpoint);
-    if (path_.empty()) GTEST_SKIP() << "the default model is absent: scripts/quickstart gets it";
+    if (path_.empty()) GTEST_SKIP() << kNoDefaultModel;
     one_thread_ = Load(1);
     ASSERT_NE(one_thread_.model, nullptr);
     prompt_.ids =
@@ -102,13 +111,6 @@ class DeterminismTest : public testing::TestWithParam<Case> {
     prompt_.positions = Positions(GetParam().token_count, GetParam().position_step);
     expected_ = RunTogether(*one_thread_.model, GetParam().format, {prompt_})[0];
     ASSERT_EQ(expected_.size(), prompt_.positions.size());
-  }
-
-  static std::string CheckpointPath(const std::string& checkpoint) {
-    if (checkpoint.empty()) return FindDefaultModel();
-    const fs::path directory =
-        fs::path(KVASIR_SOURCE_DIR) / "tests/oracle/logits_tiny" / checkpoint;
-    return (fs::exists(directory / "model.gguf") ? directory / "model.gguf" : directory).string();
   }
 
   LoadedModel Load(size_t thread_count) const {
@@ -142,15 +144,13 @@ TEST_P(DeterminismTest, ChunksDoNotMatter) {
 }
 
 TEST_P(DeterminismTest, ThreadsDoNotMatter) {
-  for (const size_t thread_count : {2, 3}) {
-    const LoadedModel threaded = Load(thread_count);
-    ASSERT_NE(threaded.model, nullptr);
-    const Rows whole = RunTogether(*threaded.model, GetParam().format, {prompt_})[0];
-    EXPECT_EQ(Difference(expected_, whole), "") << thread_count << " threads";
-    RunnerPrompt chunked = prompt_;
-    chunked.chunk_tokens = 7;
-    const Rows chunks = RunTogether(*threaded.model, GetParam().format, {chunked})[0];
-    EXPECT_EQ(Difference(expected_, chunks), "") << thread_count << " threads, chunks of 7";
+  const LoadedModel threaded = Load(2);
+  ASSERT_NE(threaded.model, nullptr);
+  for (const size_t chunk_tokens : {512, 7}) {
+    RunnerPrompt prompt = prompt_;
+    prompt.chunk_tokens = chunk_tokens;
+    const Rows rows = RunTogether(*threaded.model, GetParam().format, {prompt})[0];
+    EXPECT_EQ(Difference(expected_, rows), "") << "2 threads, chunks of " << chunk_tokens;
   }
 }
 
@@ -203,12 +203,11 @@ std::vector<Case> Cases() {
       for (const char* tiny : {"llama_gguf", "llama_gguf_k", "gemma3", "llama_untied_odd_shapes"}) {
         cases.push_back({tiny, activations, format, 300, 1});
       }
-      // The default model is slow in chunks of one: the full length once, in its own precision.
-      const bool is_default =
-          activations == ActivationPrecision::kInt8 && format == KvFormat::kBF16;
-      cases.push_back({"", activations, format, is_default ? 280u : 75u, 25});
     }
   }
+  // The default model is slow in chunks of one: its own precision in full, the exact one in short.
+  cases.push_back({"", ActivationPrecision::kInt8, KvFormat::kBF16, 280, 25});
+  cases.push_back({"", ActivationPrecision::kF32, KvFormat::kF32, 45, 25});
   return cases;
 }
 
@@ -282,48 +281,69 @@ std::vector<Request> Requests(uint32_t vocab_size, size_t token_count_max) {
   return requests;
 }
 
-class EngineDeterminismTest : public testing::TestWithParam<std::string> {};
+struct EngineCase {
+  std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
+  size_t answer_tokens;
+  size_t thread_count;
+};
 
-TEST_P(EngineDeterminismTest, TokensDoNotDependOnTheBatch) {
-  fs::path path = FindDefaultModel();
-  if (!GetParam().empty()) {
-    path = fs::path(KVASIR_SOURCE_DIR) / "tests/oracle/logits_tiny" / GetParam();
-    if (fs::exists(path / "model.gguf")) path /= "model.gguf";
-  } else if (path.empty()) {
-    GTEST_SKIP() << "the default model is absent: scripts/quickstart gets it";
+class EngineDeterminismTest : public testing::TestWithParam<EngineCase> {
+ protected:
+  void SetUp() override {
+    const std::string path = CheckpointPath(GetParam().checkpoint);
+    if (path.empty()) GTEST_SKIP() << kNoDefaultModel;
+    Result<LoadedModel> loaded =
+        LoadForTest(path, ActivationPrecision::kInt8, GetParam().thread_count);
+    ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+    loaded_ = std::move(*loaded);
+    requests_ = Requests(loaded_.model->spec().vocab_size, GetParam().answer_tokens);
+    alone_ = RunEngine(*loaded_.model, options_, requests_, /*together=*/1).answers;
+    ASSERT_EQ(alone_.size(), requests_.size());
+    for (const std::vector<TokenId>& answer : alone_) {
+      ASSERT_EQ(answer.size(), GetParam().answer_tokens);
+    }
   }
-  Result<LoadedModel> loaded =
-      LoadForTest(path.string(), ActivationPrecision::kInt8, /*thread_count=*/2);
-  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
-  Model& model = *loaded->model;
-  const std::vector<Request> requests = Requests(model.spec().vocab_size, /*token_count_max=*/50);
 
-  const EngineOptions base{.context_tokens = 128};
-  const EngineRun alone = RunEngine(model, base, requests, /*together=*/1);
-  ASSERT_EQ(alone.answers.size(), requests.size());
-  for (const std::vector<TokenId>& answer : alone.answers) EXPECT_EQ(answer.size(), 50u);
+  LoadedModel loaded_;
+  std::vector<Request> requests_;
+  EngineOptions options_{.context_tokens = 192};
+  std::vector<std::vector<TokenId>> alone_;  // the answers, one request at a time
+};
 
+TEST_P(EngineDeterminismTest, BatchesAndChunksDoNotMatter) {
   for (const size_t chunk_tokens : {1, 7, 32, 512}) {
-    EngineOptions options = base;
+    EngineOptions options = options_;
     options.chunk_tokens = chunk_tokens;
     // A step of few rows is full of decodes when many sequences run: no room for a prompt beside.
     options.sequence_count_max = chunk_tokens == 1 ? 1 : chunk_tokens == 7 ? 3 : 16;
-    const EngineRun mixed = RunEngine(model, options, requests, requests.size());
-    EXPECT_EQ(mixed.answers, alone.answers) << "together, chunks of " << chunk_tokens;
+    const EngineRun mixed = RunEngine(*loaded_.model, options, requests_, requests_.size());
+    EXPECT_EQ(mixed.answers, alone_) << "chunks of " << chunk_tokens;
   }
+}
 
-  // Nine blocks for six sequences of up to four: some are preempted and computed again.
-  EngineOptions scarce = base;
-  scarce.kv_bytes = 9 * model.KvLayout(scarce.kv_format).block_bytes();
-  const EngineRun preempted = RunEngine(model, scarce, requests, requests.size());
-  EXPECT_EQ(preempted.answers, alone.answers) << "with preemption";
-  EXPECT_GT(preempted.stats.preemption_count, 0u);
+// Answers longer than a block beyond what admission waits for, so that some sequences lose theirs.
+class EnginePreemptionTest : public EngineDeterminismTest {};
+
+TEST_P(EnginePreemptionTest, PreemptionDoesNotMatter) {
+  EngineOptions scarce = options_;
+  scarce.kv_bytes = 8 * loaded_.model->KvLayout(scarce.kv_format).block_bytes();
+  const EngineRun run = RunEngine(*loaded_.model, scarce, requests_, requests_.size());
+  EXPECT_EQ(run.answers, alone_);
+  EXPECT_GT(run.stats.preemption_count, 0u);
+}
+
+std::string EngineCaseName(const testing::TestParamInfo<EngineCase>& info) {
+  return info.param.checkpoint.empty() ? "default_model" : info.param.checkpoint;
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, EngineDeterminismTest,
-                         testing::Values("llama_gguf", "gemma3", ""), [](const auto& info) {
-                           return info.param.empty() ? std::string("default_model") : info.param;
-                         });
+                         testing::Values(EngineCase{"llama_gguf", 100, 1},
+                                         EngineCase{"gemma3", 100, 1}, EngineCase{"", 12, 2}),
+                         EngineCaseName);
+INSTANTIATE_TEST_SUITE_P(Checkpoints, EnginePreemptionTest,
+                         testing::Values(EngineCase{"llama_gguf", 100, 1},
+                                         EngineCase{"gemma3", 100, 1}),
+                         EngineCaseName);
 
 }  // namespace
 }  // namespace kvasir

@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <limits>
 
-#include "kvasir/attention/exp-inl.h"
+#include "kvasir/kernels/exp-inl.h"
 #include "kvasir/kernels/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -10,8 +10,8 @@
 #include <cstring>
 #include <limits>
 
-#include "kvasir/attention/exp-inl.h"
 #include "kvasir/attention/state.h"
+#include "kvasir/kernels/exp-inl.h"
 #include "kvasir/kernels/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();

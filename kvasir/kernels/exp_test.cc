@@ -8,12 +8,12 @@
 #include "kvasir/kernels/highway_targets.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kvasir/attention/exp_test.cc"
+#define HWY_TARGET_INCLUDE "kvasir/kernels/exp_test.cc"
 // Must come after the choice of targets and before everything else of Highway.
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kvasir/attention/exp-inl.h"
+#include "kvasir/kernels/exp-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvasir {

@@ -1,5 +1,6 @@
 #include "kvasir/cli/answer_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace kvasir {
@@ -73,6 +74,10 @@ void AnswerStream::OnFinish(FinishReason reason, const Status& status) {
 }
 
 bool AnswerStream::Show(std::string_view piece) {
+  if (drop_blanks_) {
+    piece.remove_prefix(std::min(piece.find_first_not_of(" \n"), piece.size()));
+    drop_blanks_ = piece.empty();
+  }
   if (piece.empty() || reader_gone_) return !reader_gone_;
   const std::string shown = WellFormedUtf8(piece);  // byte tokens need not make characters
   text_ += shown;

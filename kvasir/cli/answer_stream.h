@@ -38,6 +38,8 @@ class AnswerStream : public TokenSink {
   // Says that the answer goes on from `prompt` in the middle of a text, so that a space before its
   // first word is kept. Before the first token.
   void ContinueFrom(std::span<const TokenId> prompt);
+  // Leaves out spaces and newlines before the answer's first word. Before the first token.
+  void DropLeadingBlanks() { drop_blanks_ = true; }
 
   bool OnToken(TokenId token) override;
   void OnPrefillProgress(size_t done, size_t total) override;
@@ -62,6 +64,7 @@ class AnswerStream : public TokenSink {
   StopMatcher stop_matcher_;
   TextCallback on_text_;
   PrefillCallback on_prefill_;
+  bool drop_blanks_ = false;
   bool reader_gone_ = false;
   bool finished_ = false;
   FinishReason reason_ = FinishReason::kStop;

@@ -101,6 +101,15 @@ TEST(AnswerStreamTest, ControlTokensAreNotShown) {
   EXPECT_EQ(shown.text, "ab");
 }
 
+TEST(AnswerStreamTest, BlanksBeforeTheFirstWordMayBeDropped) {
+  const FakeTokenizer tokenizer;
+  Shown shown;
+  AnswerStream stream(tokenizer, {}, shown.callback());
+  stream.DropLeadingBlanks();
+  EXPECT_TRUE(PushText(stream, " \n Hi  there "));
+  EXPECT_EQ(shown.text, "Hi  there ");
+}
+
 TEST(AnswerStreamTest, TellsHowMuchOfThePromptIsRead) {
   const FakeTokenizer tokenizer;
   size_t done = 0, total = 0;

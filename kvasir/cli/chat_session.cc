@@ -66,6 +66,8 @@ Result<Turn> ChatSession::AnswerConversation(AnswerStream::TextCallback on_text,
   Turn turn;
   turn.prompt_token_count = request.prompt.size();
   AnswerStream stream(tokenizer_, std::move(stops), std::move(on_text), std::move(on_prefill));
+  // "Assistant:" is followed by a space, a template's last words by none.
+  if (!conversation_.has_template()) stream.DropLeadingBlanks();
   KVASIR_ASSIGN_OR_RETURN(const RequestId id, engine_.Submit(std::move(request), stream));
   RunRequests(engine_, {&id, 1}, interrupt_);
   if (stream.reason() == FinishReason::kError) return stream.status();

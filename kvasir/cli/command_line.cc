@@ -114,7 +114,7 @@ Result<ParsedCommandLine> ParseCommandLine(std::vector<std::string> arguments) {
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
     const std::vector<CLI::App*> chosen = app.get_subcommands();
-    parsed.text = chosen.empty() ? app.help() : chosen[0]->help();
+    parsed.text = chosen.empty() ? app.help() : chosen[0]->help("kvasir");
     return parsed;
   } catch (const CLI::CallForVersion& version) {
     parsed.text = std::string(version.what()) + "\n";

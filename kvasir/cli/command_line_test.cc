@@ -87,6 +87,7 @@ TEST(CommandLineTest, HelpTeaches) {
     const std::string help = Text({command, "--help"});
     EXPECT_NE(help.find("Examples:\n  kvasir " + std::string(command)), std::string::npos) << help;
     EXPECT_NE(help.find("--model"), std::string::npos);
+    EXPECT_NE(help.find("Usage: kvasir " + std::string(command)), std::string::npos) << help;
   }
 }
 

@@ -12,7 +12,8 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / "
 
 # Instruction sets as /proc/cpuinfo and as llama.cpp's system information name them.
 _INSTRUCTION_SETS = {"avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "avx_vnni": "AVX_VNNI",
-                     "avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
+                     "avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI",
+                     "avx512_bf16": "AVX512_BF16"}
 
 # Prints what of the requirements (arguments: name or name==version) is not installed.
 _MISSING = """

@@ -1,4 +1,4 @@
-"""llama.cpp through the low-level API of llama-cpp-python: llama_decode on batches, nothing between."""
+"""llama.cpp through the low-level API of llama-cpp-python: llama_decode on batches."""
 
 import ctypes
 import itertools

@@ -43,7 +43,7 @@ class OpenVinoPeer:
         tokens, rates = self._shape["tokens"], []
         length = tokens if self._shape["kind"] == "pp" else max(1, self._shape["depth"])
         for _ in range(repetitions + 1):
-            # New ids every time: the pipeline keeps the keys and values of prompts that it has read.
+            # New ids every time: the pipeline keeps keys and values of prompts that it has read.
             ids = [self._random.randrange(1000, 30000) for _ in range(length)]
             if self._shape["kind"] == "pp":
                 start = time.perf_counter()

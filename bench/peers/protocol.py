@@ -1,5 +1,5 @@
-"""How bench/peers/run talks to a peer: one JSON object a line, over the standard streams of a process
-that lives in the peer's own environment and keeps its model loaded.
+"""How bench/peers/run talks to a peer: one JSON object a line, over the standard streams of a
+process that lives in the peer's own environment and keeps its model loaded.
 
 Requests are {"call": NAME, ARGUMENTS...}, answers {"result": ...} or {"error": SENTENCE}. A peer
 answers these calls:
@@ -12,9 +12,9 @@ answers these calls:
   prepare(shape, setting)         -> None; everything that is not measured
   measure(repetitions)            -> tokens per second, by repetition, after one that is not counted
 
-A shape is {"kind": "pp" | "tg", "tokens", "depth", "sequences"}: "pp" reads a prompt of `tokens` and
-computes the logits of the last; "tg" writes `tokens` tokens to each of `sequences` sequences, all in
-one batch, one at a time, each of which has `depth` tokens before.
+A shape is {"kind": "pp" | "tg", "tokens", "depth", "sequences"}: "pp" reads a prompt of `tokens`
+and computes the logits of the last; "tg" writes `tokens` tokens to each of `sequences` sequences,
+all in one batch, one at a time, each of which has `depth` tokens before.
 """
 
 import json

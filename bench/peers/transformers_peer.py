@@ -53,8 +53,9 @@ class TransformersPeer:
         self._model.to(_DTYPES[setting])
         self._shape = shape
         ids = random.Random(1)
-        rows = [[ids.randrange(self._model.config.vocab_size)
-                 for _ in range(shape["depth"] + shape["tokens"])] for _ in range(shape["sequences"])]
+        count, vocab_size = shape["depth"] + shape["tokens"], self._model.config.vocab_size
+        rows = [[ids.randrange(vocab_size) for _ in range(count)]
+                for _ in range(shape["sequences"])]
         self._ids = torch.tensor(rows)
         self._cache = transformers.DynamicCache(config=self._model.config)
         if shape["depth"]:

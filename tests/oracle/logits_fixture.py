@@ -32,7 +32,7 @@ def log_sum_exp(logits):
 
 
 def choose_positions(token_count, count):
-    """`count` positions spread over the prompt, first and last included; all when there are fewer."""
+    """`count` positions spread over the prompt, first and last included; at most all."""
     return sorted({int(p) for p in np.linspace(0, token_count - 1, count).round()})
 
 
@@ -41,7 +41,8 @@ def sample_ids(vocab_size, count=SAMPLE_COUNT):
 
 
 def write(name, vocab_size, prompts):
-    """`prompts`: [(name, ids, positions, sampled, full, logits [positions, vocab], argmax [ids])]."""
+    """`prompts`: [(name, ids, positions, sampled, full, logits [positions, vocab],
+    argmax [ids])]."""
     FIXTURES.mkdir(exist_ok=True)
     meta = {"model": name, "vocab_size": vocab_size, "top_count": TOP_COUNT,
             "sample_count": SAMPLE_COUNT, "prompts": []}
@@ -88,8 +89,9 @@ def kl_divergence(prompt, logits):
     """KL(reference || logits) [n] for logits [n, vocab] at the prompt's positions: of the
     distributions over the reference's top tokens and "any other token"."""
     rows = np.arange(len(logits))[:, None]
-    log_p = prompt["top_logits"].astype(np.float64) - prompt["logsumexp"].astype(np.float64)[:, None]
-    log_q = logits[rows, prompt["top_ids"]].astype(np.float64) - log_sum_exp(logits)[:, None]
+    total_p, total_q = prompt["logsumexp"].astype(np.float64), log_sum_exp(logits)
+    log_p = prompt["top_logits"].astype(np.float64) - total_p[:, None]
+    log_q = logits[rows, prompt["top_ids"]].astype(np.float64) - total_q[:, None]
     p, q = np.exp(log_p), np.exp(log_q)
     rest_p = np.maximum(1 - p.sum(1), 1e-12)
     rest_q = np.maximum(1 - q.sum(1), 1e-12)

@@ -47,8 +47,8 @@ def _config(reader, vocab_size):
             **common, head_dim=_head_dim(reader, common["hidden_size"] // heads),
             rope_parameters={"rope_type": "default", "rope_theta": field("rope.freq_base")})
     assert arch == "gemma3", arch
-    # Not in the file: every Gemma 3 of this size has five sliding layers to a full one, theta 10,000
-    # in the sliding ones, and scales q.k by head_dim^-0.5.
+    # Not in the file: every Gemma 3 of this size has five sliding layers to a full one, theta
+    # 10,000 in the sliding ones, and scales q.k by head_dim^-0.5.
     return transformers.Gemma3TextConfig(
         **common, head_dim=field("attention.key_length"),
         query_pre_attn_scalar=field("attention.key_length"),
@@ -130,8 +130,8 @@ def _score_encoder(tokens, scores):
 
     def encode(text):
         text = text.replace(" ", "\u2581")
-        pieces = [p for start in range(0, len(text), 200) for p in encode_chunk(text[start:start + 200])]
-        return [i for p in pieces
+        chunks = [text[start:start + 200] for start in range(0, len(text), 200)]
+        return [i for chunk in chunks for p in encode_chunk(chunk)
                 for i in ([ids[p]] if p in ids else [ids[f"<0x{b:02X}>"] for b in p.encode()])]
 
     return encode

@@ -3,7 +3,8 @@
 float32 on the dequantised weights of the two real models, for 20 prompts.
 
   pip install torch transformers gguf tokenizers
-  logits_make_fixtures.py --smollm2 SmolLM2-135M-Instruct.Q4_1.gguf --gemma3 gemma-3-270m-q4_k_m.gguf
+  logits_make_fixtures.py --smollm2 SmolLM2-135M-Instruct.Q4_1.gguf \\
+                          --gemma3 gemma-3-270m-q4_k_m.gguf
 """
 
 import argparse
@@ -26,7 +27,8 @@ def run_prompts(model, name, prompts):
         positions = logits_fixture.choose_positions(len(ids), POSITIONS_PER_PROMPT)
         with torch.inference_mode():
             logits = model(torch.tensor([ids]), use_cache=False).logits[0].numpy()
-        sampled = positions[::-1][::max(1, len(positions) // SAMPLED_PER_PROMPT)][:SAMPLED_PER_PROMPT]
+        step = max(1, len(positions) // SAMPLED_PER_PROMPT)
+        sampled = positions[::-step][:SAMPLED_PER_PROMPT]
         full = [len(ids) - 1] if prompt in FULL_ROWS[name] else []
         print(f"{name} {prompt}: {len(ids)} tokens, {len(positions)} positions", flush=True)
         yield prompt, ids, positions, sorted(sampled), full, logits[positions], logits.argmax(1)

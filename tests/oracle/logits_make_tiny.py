@@ -6,8 +6,8 @@ and in reference.json + reference.bin the logits that transformers computes from
   logits_make_tiny.py
 
 The weights are drawn so that every switch of a family changes the logits by far more than the
-tests' tolerance: the script computes each checkpoint again with the switch turned off and refuses to
-write one whose switch does not matter. The reference comes from the directory as written, read back
+tests' tolerance: the script computes each checkpoint again with the switch turned off and refuses
+to write one whose switch does not matter. The reference comes from the directory as written, read back
 by transformers, so the config.json is also its.
 
 reference.json  {"vocab_size", "prompts": [{"ids", "positions"}]}
@@ -33,7 +33,7 @@ ROUNDING_MAX = 2e-5  # float32 against float64: what the reference itself is unc
 _LLAMA3_SCALING = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
                    "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 
-# name: (config class, arguments, dtype, shards, config keys of the directory, switches to turn off).
+# name: (config class, arguments, dtype, shards, spelling of config.json, switches to turn off).
 # Directories on the hub say rope_theta and rope_scaling; transformers 5 writes rope_parameters.
 # "classic" directories get the old keys, so that both spellings are read.
 FAMILIES = {
@@ -197,7 +197,8 @@ def write_reference(model, path, prompts):
     with open(path / "reference.bin", "wb") as out:
         for ids in prompts:
             count = min(len(ids), POSITION_COUNT)
-            positions = sorted({round(i * (len(ids) - 1) / max(1, count - 1)) for i in range(count)})
+            last, steps = len(ids) - 1, max(1, count - 1)
+            positions = sorted({round(i * last / steps) for i in range(count)})
             out.write(logits_of(model, ids)[positions].numpy().astype("<f4").tobytes())
             meta["prompts"].append({"ids": ids, "positions": positions})
     (path / "reference.json").write_text(json.dumps(meta) + "\n")
@@ -207,7 +208,8 @@ def main():
     torch.set_num_threads(1)
     for seed, (name, (kind, arguments, dtype, shards, style, _)) in enumerate(FAMILIES.items()):
         rng = random.Random(seed)
-        prompts = [[rng.randrange(arguments["vocab_size"]) for _ in range(n)] for n in PROMPT_LENGTHS]
+        prompts = [[rng.randrange(arguments["vocab_size"]) for _ in range(length)]
+                   for length in PROMPT_LENGTHS]
         path = OUT / name
         save(make_model(make_config(kind, arguments), seed), path, dtype, shards, style)
         model = transformers.AutoModelForCausalLM.from_pretrained(

@@ -82,8 +82,9 @@ def write(path, rng, hidden, ffn, heads, kv_heads, head_dim, embedding, layers):
     add("token_embd.weight", VOCAB, hidden, embedding)
     add_norm("output_norm.weight")
     for i, kinds in enumerate(layers):
-        shapes = {"attn_q": (heads * head_dim, hidden), "attn_k": (kv_heads * head_dim, hidden),
-                  "attn_v": (kv_heads * head_dim, hidden), "attn_output": (hidden, heads * head_dim),
+        q_rows, kv_rows = heads * head_dim, kv_heads * head_dim
+        shapes = {"attn_q": (q_rows, hidden), "attn_k": (kv_rows, hidden),
+                  "attn_v": (kv_rows, hidden), "attn_output": (hidden, q_rows),
                   "ffn_gate": (ffn, hidden), "ffn_up": (ffn, hidden), "ffn_down": (hidden, ffn)}
         for part, shape in shapes.items():
             add(f"blk.{i}.{part}.weight", *shape, kinds.get(part, kinds[None]))
@@ -97,13 +98,15 @@ def write(path, rng, hidden, ffn, heads, kv_heads, head_dim, embedding, layers):
 
 CHECKPOINTS = {
     # Shapes of whole 32-wide blocks.
-    "llama_gguf": dict(hidden=64, ffn=96, heads=4, kv_heads=2, head_dim=16, embedding=Q.Q8_0, layers=[
-        {None: Q.Q4_0}, {None: Q.Q4_1}, {None: Q.Q5_0}, {None: Q.Q5_1, "ffn_up": Q.F16},
-        {None: Q.Q8_0, "attn_v": Q.BF16, "ffn_gate": Q.F32}]),
+    "llama_gguf": dict(
+        hidden=64, ffn=96, heads=4, kv_heads=2, head_dim=16, embedding=Q.Q8_0,
+        layers=[{None: Q.Q4_0}, {None: Q.Q4_1}, {None: Q.Q5_0}, {None: Q.Q5_1, "ffn_up": Q.F16},
+                {None: Q.Q8_0, "attn_v": Q.BF16, "ffn_gate": Q.F32}]),
     # K-quants need 256 columns; like published files, the narrow matrix has another type.
-    "llama_gguf_k": dict(hidden=256, ffn=256, heads=2, kv_heads=1, head_dim=32, embedding=Q.Q6_K,
-                         layers=[{None: Q.Q4_K, "attn_v": Q.Q6_K, "attn_k": Q.Q5_K, "attn_output": Q.Q4_0,
-                                  "ffn_up": Q.Q5_K, "ffn_down": Q.Q6_K}]),
+    "llama_gguf_k": dict(
+        hidden=256, ffn=256, heads=2, kv_heads=1, head_dim=32, embedding=Q.Q6_K,
+        layers=[{None: Q.Q4_K, "attn_v": Q.Q6_K, "attn_k": Q.Q5_K, "attn_output": Q.Q4_0,
+                 "ffn_up": Q.Q5_K, "ffn_down": Q.Q6_K}]),
 }
 
 

@@ -86,8 +86,8 @@ def main():
         llama_cpp.llama_model_free(model)
         for variant, figures in result["models"][name].items():
             print(f"{name} {variant}: top-1 {figures['top1']:.4f} of "
-                  f"{figures['top1_position_count']} positions, mean KL {figures['kl_mean']:.6f}, max "
-                  f"{figures['kl_max']:.4f} of {figures['kl_position_count']}")
+                  f"{figures['top1_position_count']} positions, mean KL {figures['kl_mean']:.6f}, "
+                  f"max {figures['kl_max']:.4f} of {figures['kl_position_count']}")
     text = json.dumps(result, indent=1)
     (logits_fixture.FIXTURES / "llama_cpp.json").write_text(text + "\n")
 

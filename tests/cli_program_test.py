@@ -97,7 +97,8 @@ class Answers(unittest.TestCase):
     def test_one_answer(self):
         done = run("chat", "-p", QUESTION, "--max-tokens", "24")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(done.stdout, r"\w+.*\n$")
+        self.assertIn("Paris", done.stdout)
+        self.assertTrue(done.stdout.endswith("\n"))
         self.assertEqual(done.stderr, "")
         self.assertEqual(run("chat", "-p", QUESTION, "--max-tokens", "24").stdout, done.stdout)
 

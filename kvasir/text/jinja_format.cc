@@ -54,8 +54,8 @@ class PercentFormatter {
       KVASIR_RETURN_IF_ERROR(runtime_.budget().SpendBytes(text.size()));
       KVASIR_RETURN_IF_ERROR(runtime_.budget().CheckBytes(out.size()));
     }
-    const bool mapping =
-        values_.is_dict() || values_.is_list_of(JinjaListKind::kList) || values_.is_undefined();
+    const bool mapping = values_.is_dict() || values_.is_list_of(JinjaListKind::kList) ||
+                         values_.is_undefined() || values_.is_range();
     if (used_ < positional_.size() && !mapping) {
       return InvalidArgument("not all arguments converted during string formatting");
     }

@@ -63,8 +63,9 @@ Result<JinjaValue> Copy(JinjaRuntime&, const JinjaValue& self, const JinjaArgume
 Result<JinjaValue> ListCount(JinjaRuntime& runtime, const JinjaValue& self,
                              const JinjaArguments& arguments) {
   KVASIR_ASSIGN_OR_RETURN(const JinjaBound bound, JinjaBind("count", arguments, {""}, 1));
+  KVASIR_ASSIGN_OR_RETURN(const std::vector<JinjaValue> items, JinjaElements(runtime, self));
   int64_t count = 0;
-  for (const JinjaValue& item : self.list().items) {
+  for (const JinjaValue& item : items) {
     KVASIR_ASSIGN_OR_RETURN(const bool equal, JinjaEqual(runtime, item, *bound[0]));
     count += equal;
   }
@@ -74,7 +75,7 @@ Result<JinjaValue> ListCount(JinjaRuntime& runtime, const JinjaValue& self,
 Result<JinjaValue> ListIndex(JinjaRuntime& runtime, const JinjaValue& self,
                              const JinjaArguments& arguments) {
   KVASIR_ASSIGN_OR_RETURN(const JinjaBound bound, JinjaBind("index", arguments, {""}, 1));
-  const std::vector<JinjaValue>& items = self.list().items;
+  KVASIR_ASSIGN_OR_RETURN(const std::vector<JinjaValue> items, JinjaElements(runtime, self));
   for (size_t i = 0; i < items.size(); ++i) {
     KVASIR_ASSIGN_OR_RETURN(const bool equal, JinjaEqual(runtime, items[i], *bound[0]));
     if (equal) return JinjaValue::FromSize(i);
@@ -110,7 +111,7 @@ constexpr JinjaMethod kListMethods[] = {
     {"sort", nullptr, true},
 };
 
-constexpr JinjaMethod kTupleMethods[] = {
+constexpr JinjaMethod kTupleAndRangeMethods[] = {
     {"count", ListCount},
     {"index", ListIndex},
 };
@@ -119,7 +120,7 @@ std::span<const JinjaMethod> MethodsOf(const JinjaValue& value) {
   if (value.is_string()) return JinjaStringMethods();
   if (value.is_dict()) return kDictMethods;
   if (value.is_list_of(JinjaListKind::kList)) return kListMethods;
-  if (value.is_list_of(JinjaListKind::kTuple)) return kTupleMethods;
+  if (value.is_list_of(JinjaListKind::kTuple) || value.is_range()) return kTupleAndRangeMethods;
   return {};
 }
 

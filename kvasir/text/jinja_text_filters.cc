@@ -199,17 +199,21 @@ Result<JinjaValue> Truncate(JinjaRuntime& runtime, const JinjaValue& input,
   const JinjaValue end = bound[2].value_or(JinjaValue("..."));
   JinjaValue leeway = bound[3].value_or(JinjaValue(int64_t{5}));
   if (leeway.is_none()) leeway = JinjaValue(int64_t{5});
-  if (!input.is_string() || !length.is_integral() || !end.is_string() || !leeway.is_integral()) {
-    return InvalidArgument("truncate() takes a str, with length and leeway as integers");
+  if (!length.is_integral() || !end.is_string() || !leeway.is_integral()) {
+    return InvalidArgument("truncate() takes a str as end, with length and leeway as integers");
   }
   const int64_t end_chars = static_cast<int64_t>(end.string().char_count);
-  const int64_t chars = static_cast<int64_t>(input.string().char_count);
+  KVASIR_ASSIGN_OR_RETURN(const size_t input_length, JinjaLength(input));
+  const int64_t chars = static_cast<int64_t>(input_length);
   if (length.integral() < end_chars || leeway.integral() < 0) {
     return InvalidArgument(
         "truncate() takes a length of at least that of its end, and no negative "
         "leeway");
   }
   if (chars - leeway.integral() <= length.integral()) return input;
+  if (!input.is_string()) {
+    return InvalidArgument("truncate() takes a str, not " + std::string(JinjaTypeName(input)));
+  }
   const std::string& text = input.text();
   KVASIR_RETURN_IF_ERROR(runtime.budget().SpendBytes(text.size()));
   std::string cut = text.substr(0, JinjaCharOffset(text, length.integral() - end_chars));

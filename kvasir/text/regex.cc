@@ -12,7 +12,8 @@ namespace {
 // Unicode's White_Space as class members. PCRE2's own \s also has U+180E, which left White_Space in
 // Unicode 6.3 and which Oniguruma does not count.
 constexpr std::string_view kWhiteSpace =
-    R"(\x{09}-\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+    R"(\x{09}-\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A})"
+    R"(\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 
 // A pattern longer than this is no pre-tokenizer: the longest in use have about 2,000 bytes.
 constexpr size_t kPatternBytesMax = 64 << 10;

@@ -89,10 +89,12 @@ Result<std::optional<JinjaValue>> Member(JinjaRuntime& runtime, const JinjaValue
   }
 }
 
+// Where a slice begins and ends, as Python's slice.indices() says, and how many elements it has.
 struct SliceBounds {
-  size_t first = 0;
-  size_t count = 0;
+  int64_t first = 0;
+  int64_t stop = 0;
   int64_t step = 1;
+  size_t count = 0;
 };
 
 Result<std::optional<int64_t>> SlicePart(const JinjaValue& part) {
@@ -124,11 +126,10 @@ Result<SliceBounds> ResolveSlice(size_t length, const JinjaValue& start_part,
   const int64_t distance = step > 0 ? stop - start : start - stop;
   const int64_t stride = step > 0 ? step : -step;
   SliceBounds bounds;
+  bounds.first = start;
+  bounds.stop = stop;
   bounds.step = step;
-  if (distance > 0) {
-    bounds.first = static_cast<size_t>(start);
-    bounds.count = static_cast<size_t>((distance + stride - 1) / stride);
-  }
+  if (distance > 0) bounds.count = static_cast<size_t>((distance + stride - 1) / stride);
   return bounds;
 }
 
@@ -137,7 +138,8 @@ Result<JinjaValue> SliceString(JinjaRuntime& runtime, const JinjaString& string,
   KVASIR_RETURN_IF_ERROR(runtime.budget().SpendBytes(string.text.size()));
   if (bounds.count == 0) return JinjaValue(std::string(), string.markup);
   if (bounds.step == 1) {
-    const size_t begin = string.ascii() ? bounds.first : JinjaCharOffset(string.text, bounds.first);
+    const size_t begin = string.ascii() ? static_cast<size_t>(bounds.first)
+                                        : JinjaCharOffset(string.text, bounds.first);
     const std::string_view rest = std::string_view(string.text).substr(begin);
     const size_t bytes = string.ascii() ? bounds.count : JinjaCharOffset(rest, bounds.count);
     return JinjaValue(std::string(rest.substr(0, bytes)), string.markup);
@@ -153,11 +155,11 @@ Result<JinjaValue> SliceString(JinjaRuntime& runtime, const JinjaString& string,
 
 Result<JinjaValue> SliceRange(const JinjaRange& range, const SliceBounds& bounds) {
   JinjaRange part;
-  part.start = range.at(bounds.first);
-  int64_t distance = 0;
-  if (__builtin_mul_overflow(range.step, bounds.step, &part.step) ||
-      __builtin_mul_overflow(static_cast<int64_t>(bounds.count), part.step, &distance) ||
-      __builtin_add_overflow(part.start, distance, &part.stop)) {
+  if (__builtin_mul_overflow(range.step, bounds.first, &part.start) ||
+      __builtin_add_overflow(range.start, part.start, &part.start) ||
+      __builtin_mul_overflow(range.step, bounds.stop, &part.stop) ||
+      __builtin_add_overflow(range.start, part.stop, &part.stop) ||
+      __builtin_mul_overflow(range.step, bounds.step, &part.step)) {
     return InvalidArgument("the slice of a range does not fit into 64 bits");
   }
   return JinjaValue(part);

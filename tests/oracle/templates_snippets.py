@@ -603,6 +603,14 @@ range(5)[1]
 range(5)[1:3]
 range(5)[::-1]
 range(10)[-1]
+range(5, 0, -2)[::2]
+range(5)[3:1]
+range(9)[1:8:3]
+range(9)[::-2]
+range(5).index(3)
+s % range(3)
+missing|truncate
+d|truncate|length
 range(3) == range(0, 3, 1)
 range(0)|list
 range(1, 2, 0)

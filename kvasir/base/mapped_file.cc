@@ -22,7 +22,8 @@ Status OpenError(const std::string& path) {
 
 // Opens `path`, a regular file, and tells its size.
 Result<int> OpenRegular(const std::string& path, size_t* byte_count) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK, opening a pipe would wait for its writer before it could be refused.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return OpenError(path);
   struct stat info;
   if (fstat(fd, &info) != 0) {

@@ -34,6 +34,10 @@ constexpr size_t kTileRows = 4;
 constexpr size_t kTilePanels = 1;
 #endif
 
+// Of a panel that is fetched ahead: 16 lines, some 200 ns of a core's share of the bandwidth, which
+// is about what the prefetcher needs to take over.
+constexpr size_t kPrefetchBytes = 1024;
+
 // ---- Readers of quantised panels
 // -----------------------------------------------------------------------------------
 //
@@ -399,9 +403,23 @@ HWY_INLINE void RunRows(const Reader (&readers)[2], const GemmInput& input,
   }
 }
 
+// Asks for the beginning of a pair of panels. With one row a panel of a small matrix lasts half a
+// microsecond, and the hardware's prefetcher, which follows a run of lines, has to start anew at
+// each: without this the first lines of every panel come at the full latency of the memory.
+HWY_INLINE void PrefetchPair(const PackedWeights& weights, size_t pair) {
+  if (2 * pair >= weights.panel_count()) return;
+  for (size_t panel = 2 * pair; panel < 2 * pair + 2; ++panel) {
+    const std::byte* codes = weights.codes(panel);
+    for (size_t i = 0; i < kPrefetchBytes; i += 64) __builtin_prefetch(codes + i);
+    if (weights.quantized()) __builtin_prefetch(weights.scales(panel));
+    if (weights.mins(panel) != nullptr) __builtin_prefetch(weights.mins(panel));
+  }
+}
+
 template <typename Reader>
 HWY_INLINE void RunPair(const GemmInput& input, const GemmOutput& output,
                         const GemmTileRange& range) {
+  PrefetchPair(*output.weights, range.pair + 1);
   const Reader readers[2] = {Reader(*output.weights, 2 * range.pair),
                              Reader(*output.weights, 2 * range.pair + 1)};
   RunRows(readers, input, output, range);

@@ -14,9 +14,11 @@ namespace {
 // Bytes of activations that a block of rows may take: half of a 512 KiB L2, which the unpacked
 // panels share.
 constexpr size_t kRowBlockBytes = 256 << 10;
-// Tasks per thread: enough that a slower thread hands work to the others, few enough that a task
-// stays well above the ~100 ns that handing it out costs.
+// Tasks per thread. With many rows enough that a slower thread hands work to the others. With few
+// rows a task is a run of panels streamed from memory: long runs are worth more than balance (two
+// against eight tasks: 5 to 10 % more tokens a second on a model of 135M).
 constexpr size_t kTasksPerThread = 8;
+constexpr size_t kTasksPerThreadFewRows = 2;
 // Products of one call: q, k, v or gate, up.
 constexpr size_t kOutputsMax = 8;
 
@@ -55,7 +57,8 @@ Cut CutProduct(const GemmInput& input, const GemmOutput& output, size_t thread_c
   cut.rows_per_block =
       std::max<size_t>(24, kRowBlockBytes / std::max<size_t>(1, row_bytes) / 24 * 24);
   cut.block_count = (rows + cut.rows_per_block - 1) / cut.rows_per_block;
-  const size_t tasks_wanted = kTasksPerThread * thread_count;
+  const size_t tasks_wanted =
+      thread_count * (rows <= kDirectRowsMax ? kTasksPerThreadFewRows : kTasksPerThread);
   cut.pairs_per_task = std::max<size_t>(1, pair_total * cut.block_count / tasks_wanted);
   const size_t pairs = weights.panel_count() / 2;
   cut.run_count = (pairs + cut.pairs_per_task - 1) / cut.pairs_per_task;

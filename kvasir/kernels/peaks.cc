@@ -118,7 +118,7 @@ HWY_EXPORT(DotOps);
 HWY_EXPORT(F32Ops);
 HWY_EXPORT(ReadBytes);
 
-constexpr int kRepetitions = 5;
+constexpr int kRepetitions = 15;
 constexpr size_t kReadBufferBytes = size_t{512} << 20;  // far beyond any last-level cache
 
 volatile int32_t g_sink;  // what the loops computed, so that they are not optimised away

@@ -15,13 +15,16 @@ namespace kvasir {
 namespace {
 
 // Rows of a packed q or k from rows whose RoPE pairs are neighbours (GGUF's llama order): row i of
-// a head's first half is row 2i of the source, row i of the second half is row 2i + 1.
-std::vector<uint32_t> UninterleavedRows(uint32_t head_count, uint32_t head_dim) {
+// a head's first half is row 2i of the source, row i of the second half is row 2i + 1. Dims beyond
+// `rotary_dim` have no pair and stay.
+std::vector<uint32_t> UninterleavedRows(uint32_t head_count, uint32_t head_dim,
+                                        uint32_t rotary_dim) {
   std::vector<uint32_t> order(size_t{head_count} * head_dim);
-  const uint32_t half = head_dim / 2;
+  const uint32_t half = rotary_dim / 2;
   for (uint32_t h = 0; h < head_count; ++h) {
     for (uint32_t i = 0; i < head_dim; ++i) {
-      order[h * head_dim + i] = h * head_dim + (i < half ? 2 * i : 2 * (i - half) + 1);
+      const uint32_t source = i < half ? 2 * i : i < rotary_dim ? 2 * (i - half) + 1 : i;
+      order[h * head_dim + i] = h * head_dim + source;
     }
   }
   return order;
@@ -42,8 +45,8 @@ class Loader {
       KVASIR_RETURN_IF_ERROR(Matrix(TensorRole::kOutput, 0, {}, &network.output));
     }
     if (spec.rope_rows_interleaved) {
-      q_order_ = UninterleavedRows(spec.q_head_count, spec.head_dim);
-      k_order_ = UninterleavedRows(spec.kv_head_count, spec.head_dim);
+      q_order_ = UninterleavedRows(spec.q_head_count, spec.head_dim, spec.rope.rotary_dim);
+      k_order_ = UninterleavedRows(spec.kv_head_count, spec.head_dim, spec.rope.rotary_dim);
     }
     for (uint32_t i = 0; i < spec.layer_count; ++i) {
       KVASIR_RETURN_IF_ERROR(Layer(i, &network.layers[i]));

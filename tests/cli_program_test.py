@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -274,6 +275,11 @@ class Terminal:
     def wait_for(self, text):
         self.wait_until(repr(text), lambda: text in self.seen)
 
+    def wait_for_prompt(self):
+        """Until the program reads a line: what is typed before has the terminal's own meaning."""
+        self.wait_until("the prompt",
+                        lambda: re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.seen).endswith("> "))
+
     def wait_for_more(self, characters):
         length = len(self.seen) + characters
         self.wait_until(f"{characters} characters", lambda: len(self.seen) >= length)
@@ -300,51 +306,60 @@ class Conversation(unittest.TestCase):
     def test_ctrl_c_stops_the_answer_and_twice_the_program(self):
         terminal = Terminal("chat", "--max-tokens", "6000", "--activations", "f32")
         terminal.wait_for("Ctrl-D ends.")
+        terminal.wait_for_prompt()
         terminal.send("Tell me a very long story.\n")
         terminal.wait_for("story.")
         terminal.wait_for_more(50)
         terminal.send("\x03")
         terminal.wait_for("(stopped)")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.send(QUESTION + "\n")
         terminal.wait_for("Paris")
         terminal.send("\x03")  # wherever the answer is by now
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.send("half a line\x03")
         terminal.wait_for("(Ctrl-C again or Ctrl-D ends)")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.send("\x03")
         self.assertEqual(terminal.exit_code(), 0)
 
     def test_commands(self):
         terminal = Terminal("chat", "--max-tokens", "5")
         terminal.wait_for("/help lists the commands")
+        terminal.wait_for_prompt()
         terminal.send("/help\n")
         terminal.wait_for("/system TEXT")
+        terminal.wait_for_prompt()
         terminal.send("/sats\n")
         terminal.wait_for("did you mean /stats?")
+        terminal.wait_for_prompt()
         terminal.send("Grüße, 世界!\n")
         terminal.wait_for("(cut off")
+        terminal.wait_for_prompt()
         terminal.send("/stats\n")
         terminal.wait_for("5 written")
+        terminal.wait_for_prompt()
         terminal.send("/system You are a pirate.\n")
         terminal.wait_for("starts over with this system message")
+        terminal.wait_for_prompt()
         terminal.send("/reset\n")
         terminal.wait_for("starts over")
+        terminal.wait_for_prompt()
         terminal.send("\x04")
         self.assertEqual(terminal.exit_code(), 0)
 
     def test_history_is_kept(self):
         terminal = Terminal("chat", "--max-tokens", "2")
         terminal.wait_for("Ctrl-D ends.")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.send("/help\n")
         terminal.wait_for("/quit")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.send("\x1b[A")  # up
         terminal.wait_for("/help")
         terminal.send("\n")
         terminal.wait_for("/quit")
+        terminal.wait_for_prompt()
         terminal.send("/quit\n")
         history = os.path.join(terminal.state.name, "kvasir", "chat_history")
         end = time.monotonic() + 20

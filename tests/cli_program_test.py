@@ -258,7 +258,10 @@ class Terminal:
 
     def send(self, text):
         self.seen = ""
-        os.write(self.fd, text.encode())
+        try:
+            os.write(self.fd, text.encode())
+        except OSError:  # the program has just ended; whoever reads next finds out
+            pass
 
     def wait_until(self, what, reached, seconds=60):
         """Reads until `reached()` is true of what was seen since the last send."""
@@ -284,9 +287,15 @@ class Terminal:
         length = len(self.seen) + characters
         self.wait_until(f"{characters} characters", lambda: len(self.seen) >= length)
 
-    def exit_code(self, seconds=30):
+    def exit_code(self, seconds=30, key=None):
+        """The code with which the program ends. `key` is typed each second until it does: libedit shows
+        its prompt a moment before it takes the terminal, and a Ctrl-D of that moment is lost."""
         end = time.monotonic() + seconds
+        next_key = time.monotonic()
         while time.monotonic() < end:
+            if key and time.monotonic() >= next_key:
+                next_key += 1
+                self.send(key)
             if select.select([self.fd], [], [], 0.05)[0]:
                 try:
                     os.read(self.fd, 4096)
@@ -345,8 +354,7 @@ class Conversation(unittest.TestCase):
         terminal.send("/reset\n")
         terminal.wait_for("starts over")
         terminal.wait_for_prompt()
-        terminal.send("\x04")
-        self.assertEqual(terminal.exit_code(), 0)
+        self.assertEqual(terminal.exit_code(key="\x04"), 0)
 
     def test_history_is_kept(self):
         terminal = Terminal("chat", "--max-tokens", "2")

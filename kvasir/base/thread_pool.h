@@ -59,9 +59,8 @@ class ThreadPool {
   void WorkerLoop(size_t worker);
 
   std::vector<std::thread> workers_;
-  const FunctionRef<void(size_t)>* job_ = nullptr;  // of the current generation
-  alignas(64) std::atomic<uint32_t> generation_{
-      0};                                         // rises once a job; odd bit patterns mean nothing
+  const FunctionRef<void(size_t)>* job_ = nullptr;   // of the current generation
+  alignas(64) std::atomic<uint32_t> generation_{0};  // rises once a job
   alignas(64) std::atomic<uint32_t> running_{0};  // workers that have not finished the current job
   alignas(64) std::atomic<bool> stopping_{false};
 };

@@ -326,18 +326,14 @@ HWY_INLINE void StoreSums(const FloatLanes& sums, const GemmOutput& output, size
   }
 }
 
-HWY_INLINE void RunTile(const F32Panel* p, const GemmInput& in, size_t row, auto& sums) {
-  PlainTile(p, in.plain, row, sums);
-}
-HWY_INLINE void RunTile(const F16Panel* p, const GemmInput& in, size_t row, auto& sums) {
-  PlainTile(p, in.plain, row, sums);
-}
-HWY_INLINE void RunTile(const BF16Panel* p, const GemmInput& in, size_t row, auto& sums) {
-  PlainTile(p, in.plain, row, sums);
-}
+// A panel of plain weights says how many inputs it loads at a time; a quantised reader does not.
 template <typename Reader>
 HWY_INLINE void RunTile(const Reader* readers, const GemmInput& in, size_t row, auto& sums) {
-  QuantizedTile(readers, *in.quantized, row, sums);
+  if constexpr (requires { Reader::kStep; }) {
+    PlainTile(readers, in.plain, row, sums);
+  } else {
+    QuantizedTile(readers, *in.quantized, row, sums);
+  }
 }
 
 // Not inlined: one loop nest per function keeps the register allocator's view small.

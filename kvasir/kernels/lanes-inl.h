@@ -109,16 +109,6 @@ HWY_INLINE IntLanes ToNearestInt(const FloatLanes& a) {
   KVASIR_FOR_PARTS(i) r.part[i] = hn::NearestInt(a.part[i]);
   return r;
 }
-// 2^a for integers a in [-126, 127], by building the exponent.
-HWY_INLINE FloatLanes PowerOfTwo(const IntLanes& a) {
-  FloatLanes r;
-  KVASIR_FOR_PARTS(i) {
-    const auto biased = hn::Add(a.part[i], hn::Set(IntTag(), 127));
-    r.part[i] = hn::BitCast(FloatTag(), hn::ShiftLeft<23>(biased));
-  }
-  return r;
-}
-
 // Sixteen f16 numbers.
 HWY_INLINE FloatLanes LoadF16Lanes(const uint16_t* from) {
   const hn::Rebind<hwy::float16_t, FloatTag> half_tag;

@@ -9,9 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
-
-#include "kvasir/base/matrix_view.h"
 
 namespace kvasir {
 

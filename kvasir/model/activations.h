@@ -6,7 +6,6 @@
 #define KVASIR_MODEL_ACTIVATIONS_H_
 
 #include <cstddef>
-#include <functional>
 #include <initializer_list>
 
 #include "kvasir/base/aligned_buffer.h"

@@ -1,12 +1,17 @@
 // KV in the engine's blocks, as attend-inl.h reads it: tiles lie ready in memory and are streamed
 // for few rows, or widened into scratch for many. Included once per target.
 //
-// A source has
-//   PrepareSplit(item, split_tile, tiles)      before the tiles of a split are used
-//   StreamsKeys(item), StreamsValues(item)     whether tiles are read where they lie, through
-//   StreamedTile, Key(item, t), Value(item, t)
-//   WidenKeys(item, tile, ...)                 else: 32 tokens of K as f32 into scratch.k_tile
-//   WidenValues(item, tile, ..., begin, end)   tokens [begin, end) of V into scratch.v_tile
+// A source has, with `token` the offset of the tile in the split and `last` that of the end of the
+// tiles that will be used,
+//
+//   PrepareSplit(item, split_tile, tiles)   before the tiles of a split are used
+//   Key(item, t), Value(item, t)            where tile t of the sequence lies, null if in pieces
+//   StreamsKeys(item), StreamsValues(item)  whether tiles are read where they lie; then
+//     ScoreStreamed(item, tile, token, last, rows, q, scores)
+//     StreamedValues(item, tile, token, last)          -> values for WeighTile
+//   otherwise they are widened into scratch first:
+//     WidenKeys(item, tile, token, last)               -> k_tile, 32 tokens
+//     WidenValues(item, tile, token, last, begin, end) -> v_tile, tokens [begin, end)
 
 #if defined(KVASIR_ATTENTION_BLOCK_SOURCE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KVASIR_ATTENTION_BLOCK_SOURCE_INL_H_
@@ -20,6 +25,7 @@
 
 #include "kvasir/attention/item-inl.h"
 #include "kvasir/attention/score-inl.h"
+#include "kvasir/attention/weigh-inl.h"
 #include "kvasir/formats/float16.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,7 +35,6 @@ namespace HWY_NAMESPACE {
 // Tile: PagedF32Tile or PagedBF16Tile.
 template <class Tile>
 struct BlockSource {
-  using StreamedTile = Tile;
   static constexpr bool kIsF32 = Tile::kFormat == KvFormat::kF32;
 
   static void PrepareSplit(const Item&, size_t, const TileRange&) {}
@@ -39,6 +44,15 @@ struct BlockSource {
   // Rows of V that are no multiple of 16 long are copied to padded ones.
   static bool StreamsValues(const Item& item) {
     return item.padded_v_dim == item.v_dim && (kIsF32 || item.row_count <= kStreamRowsMax);
+  }
+
+  static void ScoreStreamed(const Item& item, const TilePointer& tile, size_t, size_t, size_t rows,
+                            const float* q, float* scores) {
+    ScoreTile<Tile>(rows, q, item.head_dim, tile, scores);
+  }
+  static TileValues<Tile> StreamedValues(const Item& item, const TilePointer& tile, size_t,
+                                         size_t) {
+    return {tile, item.v_dim};
   }
 
   static const std::byte* Key(const Item& item, size_t tile) {

@@ -49,19 +49,24 @@ inline void RotateKeyTile(const RopeTable& rope, const Item& item, size_t tile) 
   }
 }
 
+inline TilePlace PlaceOf(const TileRange& tiles, size_t split_tile) {
+  const size_t first = (tiles.first - split_tile) * kKvBlockTokens;
+  return {.token = first, .first = first, .last = (tiles.last - split_tile) * kKvBlockTokens};
+}
+
 // Logits of every row against the tiles of one split, which begins at `split_tile`.
 template <class Source>
 void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
   const bool is_streamed = Source::StreamsKeys(item);
-  const size_t last = (tiles.last - split_tile) * kKvBlockTokens;
+  TilePlace place = PlaceOf(tiles, split_tile);
   const std::byte* widened = reinterpret_cast<const std::byte*>(item.scratch.k_tile);
   for (size_t t = tiles.first; t < tiles.last; ++t) {
     const TilePointer tile = {Source::Key(item, t), t + 1 < tiles.last
                                                         ? Source::Key(item, t + 1)
                                                         : Source::Value(item, tiles.first)};
-    const size_t token = (t - split_tile) * kKvBlockTokens;
+    const size_t token = place.token = (t - split_tile) * kKvBlockTokens;
     if (!is_streamed) {
-      Source::WidenKeys(item, tile, token, last);
+      Source::WidenKeys(item, tile, place);
       if (item.run.spec.rope != nullptr) RotateKeyTile(*item.run.spec.rope, item, t);
     }
     for (size_t row = 0; row < item.row_count; row += item.block_rows) {
@@ -70,7 +75,7 @@ void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
       if (seen.begin >= token + kKvBlockTokens || seen.end <= token) continue;
       float* scores = item.scratch.scores + row * kScoreStride + token;
       if (is_streamed) {
-        Source::ScoreStreamed(item, tile, token, last, rows, item.BlockQ(row), scores);
+        Source::ScoreStreamed(item, tile, place, rows, item.BlockQ(row), scores);
       } else {
         ScoreTile<ScratchTile>(rows, item.BlockQ(row), item.head_dim, {widened, widened}, scores);
       }
@@ -138,21 +143,21 @@ template <class Source>
 void WeighSplit(const Item& item, const TileRange& tiles, size_t split_tile, const TokenRange& seen,
                 const std::byte* after, const AttentionStates& states) {
   const bool is_streamed = Source::StreamsValues(item);
-  const size_t last = (tiles.last - split_tile) * kKvBlockTokens;
+  TilePlace place = PlaceOf(tiles, split_tile);
   const std::byte* widened = reinterpret_cast<const std::byte*>(item.scratch.v_tile);
   for (size_t t = tiles.first; t < tiles.last; ++t) {
     const TilePointer tile = {Source::Value(item, t),
                               t + 1 < tiles.last ? Source::Value(item, t + 1) : after};
-    const size_t token = (t - split_tile) * kKvBlockTokens;
+    const size_t token = place.token = (t - split_tile) * kKvBlockTokens;
     if (!is_streamed) {
       const size_t begin = std::max(seen.begin, token) - token;
       const size_t end = std::min(seen.end - token, size_t{kKvBlockTokens});
-      Source::WidenValues(item, tile, token, last, begin, end);
+      Source::WidenValues(item, tile, place, begin, end);
     }
     for (size_t row = 0; row < item.row_count; row += item.block_rows) {
       const size_t rows = item.BlockRowCount(row);
       if (is_streamed) {
-        WeighBlock(item, row, rows, Source::StreamedValues(item, tile, token, last), token, states);
+        WeighBlock(item, row, rows, Source::StreamedValues(item, tile, place), token, states);
       } else {
         WeighBlock(item, row, rows, TileValues<ScratchTile>{{widened, widened}, item.padded_v_dim},
                    token, states);

@@ -1,17 +1,16 @@
 // KV in the engine's blocks, as attend-inl.h reads it: tiles lie ready in memory and are streamed
 // for few rows, or widened into scratch for many. Included once per target.
 //
-// A source has, with `token` the offset of the tile in the split and `last` that of the end of the
-// tiles that will be used,
+// A source has
 //
 //   PrepareSplit(item, split_tile, tiles)   before the tiles of a split are used
 //   Key(item, t), Value(item, t)            where tile t of the sequence lies, null if in pieces
 //   StreamsKeys(item), StreamsValues(item)  whether tiles are read where they lie; then
-//     ScoreStreamed(item, tile, token, last, rows, q, scores)
-//     StreamedValues(item, tile, token, last)          -> values for WeighTile
+//     ScoreStreamed(item, tile, place, rows, q, scores)
+//     StreamedValues(item, tile, place)          -> values for WeighTile
 //   otherwise they are widened into scratch first:
-//     WidenKeys(item, tile, token, last)               -> k_tile, 32 tokens
-//     WidenValues(item, tile, token, last, begin, end) -> v_tile, tokens [begin, end)
+//     WidenKeys(item, tile, place)               -> k_tile, 32 tokens
+//     WidenValues(item, tile, place, begin, end) -> v_tile, tokens [begin, end)
 
 #if defined(KVASIR_ATTENTION_BLOCK_SOURCE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KVASIR_ATTENTION_BLOCK_SOURCE_INL_H_
@@ -46,12 +45,12 @@ struct BlockSource {
     return item.padded_v_dim == item.v_dim && (kIsF32 || item.row_count <= kStreamRowsMax);
   }
 
-  static void ScoreStreamed(const Item& item, const TilePointer& tile, size_t, size_t, size_t rows,
-                            const float* q, float* scores) {
+  static void ScoreStreamed(const Item& item, const TilePointer& tile, const TilePlace&,
+                            size_t rows, const float* q, float* scores) {
     ScoreTile<Tile>(rows, q, item.head_dim, tile, scores);
   }
-  static TileValues<Tile> StreamedValues(const Item& item, const TilePointer& tile, size_t,
-                                         size_t) {
+  static TileValues<Tile> StreamedValues(const Item& item, const TilePointer& tile,
+                                         const TilePlace&) {
     return {tile, item.v_dim};
   }
 
@@ -68,7 +67,7 @@ struct BlockSource {
     return kv.Page(kv.PageId(size_t(item.work.sequence), item.kv_head, tile));
   }
 
-  static void WidenKeys(const Item& item, const TilePointer& tile, size_t, size_t) {
+  static void WidenKeys(const Item& item, const TilePointer& tile, const TilePlace&) {
     float* to = item.scratch.k_tile;
     if constexpr (kIsF32) {
       std::memcpy(to, tile.data, kKvBlockTokens * item.head_dim * sizeof(float));
@@ -90,7 +89,7 @@ struct BlockSource {
     }
   }
 
-  static void WidenValues(const Item& item, const TilePointer& tile, size_t, size_t, size_t begin,
+  static void WidenValues(const Item& item, const TilePointer& tile, const TilePlace&, size_t begin,
                           size_t end) {
     const size_t v_dim = item.v_dim, padded_dim = item.padded_v_dim;
     float* to = item.scratch.v_tile;

@@ -99,14 +99,30 @@ HWY_INLINE void TransposeDims(const std::byte* const* rows, size_t d,
   }
 }
 
-// to [dim, 16]: numbers 0 .. dim - 1 of sixteen rows.
+// Asks for numbers d .. of some of the next sixteen rows, into the second level as
+// PrefetchSameOffset: called once for each TransposeDims, all of their lines in time. A burst of
+// them at the start of a tile would fill the line buffers, and the core would wait.
 template <KvRowType kType>
-HWY_INLINE void TransposeRows(const std::byte* const* rows, size_t dim, float* to) {
+HWY_INLINE void PrefetchDims(const std::byte* const* next, size_t d) {
+  constexpr size_t kStep = TransposedDims<kType>();
+  constexpr size_t kStepsPerLine = 64 / (kStep * KvRowTypeBytes(kType));
+  constexpr size_t kRows = kLaneCount / kStepsPerLine;
+  const size_t first = d / kStep % kStepsPerLine * kRows;
+  const size_t line = d * KvRowTypeBytes(kType) / 64 * 64;
+  HWY_UNROLL(4)
+  for (size_t i = first; i < first + kRows; ++i) __builtin_prefetch(next[i] + line, 0, 2);
+}
+
+// to [dim, 16]: numbers 0 .. dim - 1 of sixteen rows; `next` will be wanted next.
+template <KvRowType kType>
+HWY_INLINE void TransposeRows(const std::byte* const* rows, const std::byte* const* next,
+                              size_t dim, float* to) {
   constexpr size_t kStep = TransposedDims<kType>();
   size_t d = 0;
   for (; d + kStep <= dim; d += kStep) {
     FloatLanes lanes[kStep];
     TransposeDims<kType>(rows, d, lanes);
+    PrefetchDims<kType>(next, d);
     HWY_UNROLL(8)
     for (size_t j = 0; j < kStep; ++j) StoreLanes(lanes[j], to + (d + j) * kLaneCount);
   }
@@ -140,8 +156,8 @@ HWY_INLINE void WidenRow(const std::byte* row, size_t dim, float* to) {
 // Scores of kRows query rows against the 32 tokens of a tile, transposed on the way. q is
 // [head_dim, kBlockRowsMax]; the chain of multiply-adds of each score is that of ScoreTile.
 template <KvRowType kType, int kRows>
-HWY_INLINE void ScoreRowTile(const std::byte* const* keys, size_t head_dim, const float* q,
-                             float* scores) {
+HWY_INLINE void ScoreRowTile(const std::byte* const* keys, const std::byte* const* next,
+                             size_t head_dim, const float* q, float* scores) {
   constexpr int kHalves = int{kHalvesPerTile};
   FloatLanes acc[kRows][kHalves];
   HWY_UNROLL(4)
@@ -160,6 +176,7 @@ HWY_INLINE void ScoreRowTile(const std::byte* const* keys, size_t head_dim, cons
     for (int h = 0; h < kHalves; ++h) {
       FloatLanes lanes[kStep];
       TransposeDims<kType>(keys + size_t(h) * kLaneCount, d, lanes);
+      PrefetchDims<kType>(next + size_t(h) * kLaneCount, d);
       HWY_UNROLL(8)
       for (size_t j = 0; j < kStep; ++j) add(h, d + j, lanes[j]);
     }
@@ -180,11 +197,12 @@ HWY_INLINE void ScoreRowTile(const std::byte* const* keys, size_t head_dim, cons
   }
 }
 
-// The values of a tile, for WeighTile: rows [32].
+// The values of a tile, for WeighTile: rows [32], and those that will be wanted next.
 template <KvRowType kType>
 struct RowValues {
   static constexpr KvFormat kFormat = KvFormat::kF32;  // as for registers: widened in one step
   const std::byte* const* rows;
+  const std::byte* const* next;
 
   template <int kRows, int kVectors>
   HWY_INLINE void Add(size_t dim, size_t begin, size_t end, const float* weights,
@@ -193,7 +211,9 @@ struct RowValues {
     for (size_t token = begin; token < end; ++token) {
       HWY_UNROLL(4)
       for (int i = 0; i < kVectors; ++i) {
-        v[i] = LoadRowLanes<kType>(rows[token], dim + size_t(i) * kLaneCount);
+        const size_t d = dim + size_t(i) * kLaneCount;
+        v[i] = LoadRowLanes<kType>(rows[token], d);
+        __builtin_prefetch(next[token] + d * KvRowTypeBytes(kType), 0, 2);
       }
       AddToken<kRows, kVectors>(weights + token, v, acc);
     }
@@ -213,27 +233,25 @@ struct RowSource {
   static bool StreamsValues(const Item& item) {
     return item.padded_v_dim == item.v_dim && item.row_count <= kStreamRowsMax;
   }
-  static void ScoreStreamed(const Item& item, const TilePointer&, size_t token, size_t last,
+  static void ScoreStreamed(const Item& item, const TilePointer&, const TilePlace& place,
                             size_t rows, const float* q, float* scores) {
-    const std::byte** keys = item.scratch.keys;
-    PrefetchRows(keys + token + kKvBlockTokens, keys + last, item.head_dim);
-    keys += token;
+    const std::byte** keys = item.scratch.keys + place.token;
+    const std::byte** next = NextKeys(item, place);
     switch (rows) {
       case 1:
-        return ScoreRowTile<kType, 1>(keys, item.head_dim, q, scores);
+        return ScoreRowTile<kType, 1>(keys, next, item.head_dim, q, scores);
       case 2:
-        return ScoreRowTile<kType, 2>(keys, item.head_dim, q, scores);
+        return ScoreRowTile<kType, 2>(keys, next, item.head_dim, q, scores);
       case 3:
-        return ScoreRowTile<kType, 3>(keys, item.head_dim, q, scores);
+        return ScoreRowTile<kType, 3>(keys, next, item.head_dim, q, scores);
       default:
-        return ScoreRowTile<kType, 4>(keys, item.head_dim, q, scores);
+        return ScoreRowTile<kType, 4>(keys, next, item.head_dim, q, scores);
     }
   }
-  static RowValues<kType> StreamedValues(const Item& item, const TilePointer&, size_t token,
-                                         size_t last) {
-    const std::byte** values = item.scratch.values;
-    PrefetchRows(values + token + kKvBlockTokens, values + last, item.v_dim);
-    return {values + token};
+  static RowValues<kType> StreamedValues(const Item& item, const TilePointer&,
+                                         const TilePlace& place) {
+    const std::byte** values = item.scratch.values + place.token;
+    return {values, NextValues(item, place)};
   }
   static const std::byte* Key(const Item&, size_t) { return nullptr; }
   static const std::byte* Value(const Item&, size_t) { return nullptr; }
@@ -254,28 +272,30 @@ struct RowSource {
     }
   }
 
-  static void WidenKeys(const Item& item, const TilePointer&, size_t first, size_t last) {
+  static void WidenKeys(const Item& item, const TilePointer&, const TilePlace& place) {
     const size_t tail_dim = item.run.kv.rows->k_tail_dim, main_dim = item.head_dim - tail_dim;
-    const std::byte** keys = item.scratch.keys;
-    PrefetchRows(keys + first + kKvBlockTokens, keys + last, main_dim);
+    const std::byte** next = NextKeys(item, place);
     for (size_t half = 0; half < kHalvesPerTile; ++half) {
-      const size_t at = first + half * kLaneCount;
+      const size_t at = place.token + half * kLaneCount;
       float* to = item.scratch.k_tile + half * item.head_dim * kLaneCount;
-      TransposeRows<kType>(keys + at, main_dim, to);
+      TransposeRows<kType>(item.scratch.keys + at, next + half * kLaneCount, main_dim, to);
       if (tail_dim > 0) {
-        TransposeRows<kType>(item.scratch.key_tails + at, tail_dim, to + main_dim * kLaneCount);
+        const std::byte** tails = item.scratch.key_tails + at;
+        TransposeRows<kType>(tails, tails, tail_dim, to + main_dim * kLaneCount);
       }
     }
   }
 
-  static void WidenValues(const Item& item, const TilePointer&, size_t first, size_t last,
+  static void WidenValues(const Item& item, const TilePointer&, const TilePlace& place,
                           size_t begin, size_t end) {
-    const std::byte** values = item.scratch.values;
-    PrefetchRows(values + first + kKvBlockTokens, values + last, item.v_dim);
-    for (size_t token = begin; token < end; ++token) {
-      float* to = item.scratch.v_tile + token * item.padded_v_dim;
-      WidenRow<kType>(values[first + token], item.v_dim, to);
+    const std::byte** values = item.scratch.values + place.token;
+    const std::byte** next = NextValues(item, place);
+    const size_t row_bytes = item.v_dim * KvRowTypeBytes(kType);
+    for (size_t i = begin; i < end; ++i) {
+      float* to = item.scratch.v_tile + i * item.padded_v_dim;
+      WidenRow<kType>(values[i], item.v_dim, to);
       std::fill(to + item.v_dim, to + item.padded_v_dim, 0.0f);
+      for (size_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(next[i] + at, 0, 2);
     }
   }
 
@@ -306,14 +326,16 @@ struct RowSource {
     for (size_t i = end - begin; i % kKvBlockTokens != 0; ++i, ++to) *to = to[-1];
   }
 
-  // The rows of the next tile, while this one is used: they may lie anywhere. Into the second
-  // level, as PrefetchSameOffset.
-  static void PrefetchRows(const std::byte* const* rows, const std::byte* const* last, size_t dim) {
-    if (rows >= last) return;
-    const size_t bytes = dim * KvRowTypeBytes(kType);
-    for (size_t i = 0; i < kKvBlockTokens; ++i) {
-      for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows[i] + at, 0, 2);
-    }
+  // What is read after the tile at `token`: the next tile's rows, the first values after the last
+  // keys, and after the last values nothing that is known.
+  static const std::byte** NextKeys(const Item& item, const TilePlace& place) {
+    const AttentionScratch& scratch = item.scratch;
+    const size_t next = place.token + kKvBlockTokens;
+    return next < place.last ? scratch.keys + next : scratch.values + place.first;
+  }
+  static const std::byte** NextValues(const Item& item, const TilePlace& place) {
+    const size_t next = place.token + kKvBlockTokens;
+    return item.scratch.values + (next < place.last ? next : place.token);
   }
 };
 

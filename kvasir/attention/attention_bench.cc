@@ -308,8 +308,9 @@ class AttentionBench {
                 Target().c_str(), pool_.thread_count(), machine_.peaks.read_gbytes,
                 machine_.peaks.f32_gflops, machine_.attention_gflops);
     const AttentionCosts& c = machine_.costs;
-    std::printf("costs in ps: byte %.0f, widen %.0f, pair %.1f, score %.0f, item %.0f\n\n",
-                c.kv_byte_ps, c.widen_ps, c.pair_ps, c.score_ps, c.item_ps);
+    std::printf(
+        "costs in ps: byte %.0f (%.0f cached), widen %.0f, pair %.1f, score %.0f, item %.0f\n\n",
+        c.kv_byte_ps, c.cached_byte_ps, c.widen_ps, c.pair_ps, c.score_ps, c.item_ps);
   }
 
   void Decode() {

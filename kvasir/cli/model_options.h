@@ -32,6 +32,7 @@ struct ModelOptions {
   std::string activations = "int8";
   std::string target;  // empty: $KVASIR_TARGET, else auto
   size_t chunk_tokens = 512;
+  bool no_cascade = false;
 };
 
 // Contexts beyond it must be asked for: their keys and values take more memory than the weights of
@@ -41,7 +42,7 @@ inline constexpr size_t kContextTokensDefaultMax = 8192;
 // Which flags a command has besides --model.
 enum class ModelFlags {
   kFile,    // only the file is opened: no further flags
-  kKernel,  // --threads --kv --activations --target --chunk
+  kKernel,  // --threads --kv --activations --target --chunk --no-cascade
   kEngine,  // those and --context --kv-bytes
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);

@@ -172,7 +172,7 @@ TEST(Sample, FollowsTheExactDistribution) {
     float top_p;
     float min_p;
   };
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   uint32_t seed = 0;
   for (const Case& c :
        {Case{1, 0, 1, 0}, Case{0.7f, 0, 1, 0}, Case{2.5f, 0, 1, 0}, Case{1, 5, 1, 0},
@@ -198,7 +198,7 @@ TEST(Sample, FollowsTheExactDistribution) {
 // weight inside it is drawn.
 TEST(Sample, KeepsTheSupportOnLargeRows) {
   std::mt19937 random(5);
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   for (int trial = 0; trial < 30; ++trial) {
     const std::vector<float> logits =
         RandomLogits(2000 + random() % 3000, random(), 0.5f + float(random() % 40) / 10);
@@ -223,7 +223,7 @@ TEST(Sample, KeepsTheSupportOnLargeRows) {
 TEST(Sample, WeightsAreTheExponentialToTheLastBits) {
   uint64_t position = 0;  // of a draw so high that it falls on token 0 only when it stands alone
   while (UniformFromSeed(0, position) < 0.95) ++position;
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   for (float logit = -0.01f; logit > -7; logit -= 0.037f) {
     std::vector<float> logits(2000, logit);
     logits[0] = 0;
@@ -237,7 +237,7 @@ TEST(Sample, WeightsAreTheExponentialToTheLastBits) {
 }
 
 TEST(Sample, TiesGoToTheLowestIds) {
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   const std::vector<float> logits(1000, 1.5f);
   SamplingParams params;
   EXPECT_EQ(Sample(params, 3, logits, &scratch), 0);
@@ -260,7 +260,7 @@ TEST(Sample, TiesGoToTheLowestIds) {
 }
 
 TEST(Sample, IsDefinedForEveryFloat) {
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   for (uint32_t top_k : {0, 3}) {
     for (float top_p : {1.0f, 0.9f}) {
       SamplingParams params;
@@ -288,7 +288,7 @@ TEST(Sample, IsDefinedForEveryFloat) {
 }
 
 TEST(Sample, ExtremeTemperatures) {
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   const std::vector<float> logits = {1, 3, 2.9f, -kInf};
   SamplingParams params;
   for (float cold : {-1.0f, kNan, 1e-45f, 1e-30f, 1e-4f}) {
@@ -305,7 +305,9 @@ TEST(Sample, DependsOnSeedAndPositionOnly) {
   SamplingParams params;
   params.temperature = 1;
   params.seed = 42;
-  std::vector<std::pair<float, TokenId>> scratch, dirty(9000, {1.0f, 3});
+  SamplingScratch scratch, dirty;
+  dirty.Reserve(9000);
+  std::fill(dirty.weights.begin(), dirty.weights.end(), 1.0f);
   int differing_seed = 0, differing_position = 0;
   for (uint64_t i = 0; i < 200; ++i) {
     const TokenId token = Sample(params, i, logits, &scratch);

@@ -55,6 +55,7 @@ class SamplingScratch {
   std::vector<TokenId> active_indices;  // their places in the searched row
   std::vector<std::pair<float, TokenId>> ranked;  // the last few of them
   std::vector<double> block_sums;                 // of weights, one for each kSumBlock
+  std::vector<float> residual, next_residual;     // for speculative_sampling.cc, which sizes them
 };
 
 // 64 values, four cache lines: a 50th of them skips all but 2.5 % of a row of 128,256, and the
@@ -78,8 +79,8 @@ void RenormRow(const RowFilter& filter, std::span<const float> row, SamplingScra
 void TopKMaskRow(uint32_t top_k, std::span<const float> row, SamplingScratch* scratch,
                  std::span<float> out);
 
-// residual[i] = max(0, weights[i] / mass - draft[i]), NaN counting as 0; returns the sum of the
-// residuals. `residual` may be `weights`.
+// residual[i] = max(0, weights[i] / mass - draft[i]), 0 where one is NaN; returns their sum.
+// `residual` may be `weights`.
 double SubtractDraft(std::span<const float> weights, double mass, const float* draft,
                      float* residual);
 

@@ -67,9 +67,10 @@ class SamplingWorkspace {
 
 // The rows of the output.
 struct SamplingRows {
-  PerRow<uint64_t> seed = 0;         // of the request
-  PerRow<uint64_t> position = 0;     // in the request's sequence, of the token that is drawn
-  std::span<const int32_t> indices;  // row i draws from probs row indices[i]; empty: from row i
+  PerRow<uint64_t> seed = 0;      // of the request
+  PerRow<uint64_t> position = 0;  // in the request's sequence, of the token that is drawn
+  // Row i draws from row indices[i] of the input; empty: from row i.
+  std::span<const int32_t> indices = {};
 };
 
 // In all functions: probs and logits are [rows, vocab_size], vocab_size from 1 to

@@ -8,13 +8,14 @@ namespace {
 
 constexpr uint32_t kSignBit = 0x80000000u;
 
-// Integers in the order of the floats: the bits of a negative one count backwards.
+// Integers in the order of the floats: negative ones count backwards from 0, and -0 is 0.
 uint32_t OrderOfFloat(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
-  return bits & kSignBit ? ~bits : bits | kSignBit;
+  return bits & kSignBit ? kSignBit - (bits & ~kSignBit) : kSignBit + bits;
 }
 float FloatOfOrder(uint32_t order) {
-  return std::bit_cast<float>(order & kSignBit ? order & ~kSignBit : ~order);
+  return order < kSignBit ? std::bit_cast<float>(kSignBit | (kSignBit - order))
+                          : std::bit_cast<float>(order - kSignBit);
 }
 
 }  // namespace

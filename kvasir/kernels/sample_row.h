@@ -31,7 +31,8 @@ enum class RowKind : uint8_t {
 
 // What may be drawn. Top-k keeps exactly k and top-p the shortest leading part that reaches its
 // mass, the lowest ids among equals; min-p keeps what weighs at least min_p times the best, and
-// never counts for the mass of top-p. At least one token stays.
+// does not change the mass of which top-p is a share. Top-p and min-p go by weights as f32 holds
+// them: different logits of the same weight are equals to them. At least one token stays.
 struct RowFilter {
   RowKind kind = RowKind::kLogits;
   float temperature = 1;  // of logits; not above 0 or NaN: greedy

@@ -40,6 +40,7 @@ class PerRow {
  public:
   PerRow(T value) : value_(value) {}                                // NOLINT: f(probs, 0.9f)
   PerRow(std::span<const T> rows) : rows_(rows), is_each_(true) {}  // NOLINT: f(probs, top_ps)
+  PerRow(std::span<T> rows) : PerRow(std::span<const T>(rows)) {}   // NOLINT
   PerRow(const std::vector<T>& rows) : PerRow(std::span<const T>(rows)) {}  // NOLINT
 
   T operator[](size_t row) const { return is_each_ ? rows_[row] : value_; }

@@ -14,10 +14,15 @@
 //
 // Random numbers are a function of (seed, position): stream 0 of a position draws its token, as an
 // ordinary sample would, stream 1 + i decides on the i-th token that was proposed for it. Results
-// do not depend on slot, batch, threads or instruction set. Probabilities are used as they are:
-// rows of sum 1, up to rounding, filtered beforehand by whoever wants to (batch_sampling.h). A
-// token with a NaN is neither accepted nor drawn. Where rounding leaves nothing of a residual, the
-// distribution before it is drawn from.
+// do not depend on slot, batch, threads or instruction set. A draft must be drawn with numbers of
+// its own, from another seed: a residual drawn with the number that chose the rejected token would
+// be biased.
+//
+// Probabilities are used as they are: rows of sum 1, up to rounding, filtered beforehand by whoever
+// wants to (FilteredProbs in batch_sampling.h). A token with a NaN is neither accepted nor drawn.
+// Where rounding leaves nothing of a residual, the distribution before it is drawn from.
+//
+// Free functions; batch_sampling.h says who may use a workspace.
 
 #ifndef KVASIR_KERNELS_SPECULATIVE_SAMPLING_H_
 #define KVASIR_KERNELS_SPECULATIVE_SAMPLING_H_

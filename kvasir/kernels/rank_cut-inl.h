@@ -3,9 +3,9 @@
 //
 // The value at the cut is bisected: a pass over the row measures what lies above a pivot, counts or
 // sums, and reports the nearest values on both sides, which become the new bounds. So each pass
-// makes progress whatever the values are, and ties end the search at once; 64 passes are the most,
-// ten are usual. As soon as no more than a quarter of the row lies between the bounds, that quarter
-// is compacted and searched alone; the last few values are sorted and walked through.
+// makes progress whatever the values are, ties end the search at once, and 64 passes are the most.
+// As soon as no more than a quarter of the row lies between the bounds, that quarter is compacted
+// and searched alone; the last few values are sorted and walked through.
 
 #if defined(KVASIR_KERNELS_RANK_CUT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KVASIR_KERNELS_RANK_CUT_INL_H_

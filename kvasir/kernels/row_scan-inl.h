@@ -96,7 +96,7 @@ inline float MaxOfRow(const float* row, size_t count) {
   return MaxOfLanes(largest);
 }
 
-// maxima[b]: the largest of values [64 b, 64 b + 64). Returns the largest of all.
+// maxima[b]: the largest of the values [b * block, (b + 1) * block). Returns the largest of all.
 inline float BlockMaxima(const float* row, size_t count, size_t block, float* maxima) {
   float largest = -kRowInfinity;
   for (size_t first = 0; first < count; first += block) {
@@ -197,7 +197,7 @@ inline size_t KeepValues(const float* row, const TokenId* ids, size_t count, siz
 #if HWY_TARGET == HWY_AVX3_DL
     if (hn::AllFalse(FloatTag(), masks[0])) continue;
     if (ids != nullptr) id.part[0] = hn::LoadU(IntTag(), ids + first);
-    // Not CompressStore: Zen 4 takes a hundred cycles for a compressing store to memory.
+    // Not CompressStore: Zen 4 takes over a hundred cycles for a compressing store to memory.
     hn::StoreU(hn::Compress(x.part[0], masks[0]), FloatTag(), out_values + kept);
     const auto id_mask = hn::RebindMask(IntTag(), masks[0]);
     hn::StoreU(hn::Compress(id.part[0], id_mask), IntTag(), out_ids + kept);
@@ -244,9 +244,9 @@ HWY_INLINE FloatLanes ReproducibleExp(const FloatLanes& x) {
   return result;
 }
 
-// exp((x - largest) / temperature), with the reciprocal: a division would take as long as all the
-// rest, and both round the exponent to about 2^-24 of itself. The reciprocal is kept finite, so
-// that the largest has weight 1 at any temperature. REQUIRES a finite largest.
+// exp((x - largest) / temperature), by the reciprocal, which is cheaper than a division and rounds
+// the exponent once more, to 2^-24 of itself. It is kept finite, so that the largest has weight 1
+// at any temperature. REQUIRES a finite largest.
 class LogitWeight {
  public:
   LogitWeight(float largest, float temperature)

@@ -161,8 +161,8 @@ Selection Select(const RowFilter& filter, std::span<const float> row, SamplingSc
   return SelectByWeight(filter, row, lowest, largest, ProbWeight(), largest, scratch);
 }
 
-// The place of the weight under a point of the line, where `point` < the sum of block_sums but for
-// rounding; then, the last one.
+// The place of the weight under a point of the line; of the last weight when rounding has put the
+// point behind it.
 size_t PlaceUnder(double point, const float* weights, size_t count, const double* block_sums) {
   size_t chosen = 0;
   double sum = 0, start = 0;  // of the blocks so far, of those before the chosen one

@@ -43,8 +43,7 @@ struct RowFilter {
 };
 
 // Memory of one call at a time. Grows to the longest row that it has met and keeps that.
-class SamplingScratch {
- public:
+struct SamplingScratch {
   void Reserve(size_t vocab_size);
 
   // Each has room for the values that its comment says and a run of 16 more, which vector stores

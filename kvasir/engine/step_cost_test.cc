@@ -51,14 +51,23 @@ TEST(StepCost, PromptsShareTimeWithDecodes) {
 
 TEST(StepCost, KeepsToItsBounds) {
   const StepCost cost = Observed();
-  EXPECT_EQ(cost.PromptRows({.share = 100, .seconds_max = 0.2}, 1, 1, 511), 189);
-  EXPECT_EQ(cost.PromptRows({.share = 100, .seconds_max = 10}, 1, 1, 511), 511);
+  EXPECT_EQ(cost.PromptRows({.share = 1, .seconds_max = 0.2}, 1, 100, 511), 189);
+  EXPECT_EQ(cost.PromptRows({.share = 1, .seconds_max = 10}, 1, 100, 511), 511);
   EXPECT_EQ(cost.PromptRows({.share = 0}, 1, 1, 511), 511) << "no bound";
   EXPECT_EQ(cost.PromptRows({.share = 0.1}, 1, 1, 511), StepCost::kPromptRowsMin);
-  // Decodes that take longer alone than a step may: prompts still go on.
-  EXPECT_EQ(cost.PromptRows({.share = 1, .seconds_max = 0.001}, 1, 1, 511),
-            StepCost::kPromptRowsMin);
+  // Decodes that take longer alone than a step may: a prompt has its share nevertheless.
+  EXPECT_EQ(cost.PromptRows({.share = 1, .seconds_max = 0.001}, 1, 100, 511), 11);
   EXPECT_EQ(cost.PromptRows({.share = 1}, 1, 1, 3), 3);
+}
+
+// Nine rows take almost four times as long as one, 512 rows only five times as long as nine.
+TEST(StepCost, RowsAreNotWastedWhereFewAreInefficient) {
+  StepCost cost;
+  cost.Observe(1, 0.080);
+  cost.Observe(9, 0.300);
+  cost.Observe(512, 1.500);
+  // A row of a full step costs 2.93 ms. In eight rows it would cost 27, in sixteen 15, in 32 8.7.
+  EXPECT_EQ(cost.PromptRows({.share = 1}, 1, 1, 511), 32);
 }
 
 }  // namespace

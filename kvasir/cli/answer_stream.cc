@@ -50,16 +50,20 @@ void AnswerStream::ContinueFrom(std::span<const TokenId> prompt) {
   for (const TokenId token : prompt) (void)detokenizer_.Push(token);
 }
 
-bool AnswerStream::OnToken(TokenId token) {
+bool AnswerStream::OnToken(const SampledToken& token) {
   last_token_ = Clock::now();
   if (tokens_.empty()) first_token_ = last_token_;
-  tokens_.push_back(token);
-  const bool reading = Show(stop_matcher_.Push(detokenizer_.Push(token)));
+  tokens_.push_back(token.id);
+  const bool reading = Show(stop_matcher_.Push(detokenizer_.Push(token.id)));
   return reading && !stop_matcher_.stopped();
 }
 
 void AnswerStream::OnPrefillProgress(size_t done, size_t total) {
   if (on_prefill_) on_prefill_(done, total);
+}
+
+void AnswerStream::OnPromptRead(const PromptStats& stats) {
+  cached_token_count_ = stats.cached_token_count;
 }
 
 void AnswerStream::OnFinish(FinishReason reason, const Status& status) {

@@ -2,16 +2,14 @@
 // names and keyword arguments that python/kvasir/attention gives them.
 
 #include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
 #include <utility>
 #include <vector>
 
-#include "kvasir/attention/append.h"
-#include "kvasir/attention/merge.h"
 #include "kvasir/kernels/cpu_target.h"
 #include "kvasir/python/functions.h"
 #include "kvasir/python/plans.h"
+#include "kvasir/python/sampling.h"
 
 namespace kvasir {
 
@@ -122,4 +120,5 @@ PYBIND11_MODULE(_core, module) {
   kvasir::ThrowIfError(kvasir::ForceCpuTargetFromEnvironment());
   kvasir::BindPlans(module);
   kvasir::BindFunctions(module);
+  kvasir::BindSampling(module);
 }

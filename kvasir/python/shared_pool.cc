@@ -12,7 +12,8 @@ namespace {
 struct State {
   std::mutex mutex;
   size_t thread_count = UsableCoreCount();
-  std::unique_ptr<ThreadPool> pool;  // made by the first job
+  std::unique_ptr<ThreadPool> pool;             // made by the first job
+  std::unique_ptr<SamplingWorkspace> sampling;  // of the pool
 };
 
 // Never destroyed: a thread of Python's may be in a job when the program ends.
@@ -22,7 +23,10 @@ State* g_state = new State;
 
 void SetPoolThreads(size_t thread_count) {
   const std::lock_guard<std::mutex> lock(g_state->mutex);
-  if (thread_count != g_state->thread_count) g_state->pool.reset();
+  if (thread_count != g_state->thread_count) {
+    g_state->sampling.reset();
+    g_state->pool.reset();
+  }
   g_state->thread_count = thread_count;
 }
 
@@ -35,6 +39,13 @@ void WithPool(FunctionRef<void(ThreadPool& pool)> job) {
   const std::lock_guard<std::mutex> lock(g_state->mutex);
   if (g_state->pool == nullptr) g_state->pool = std::make_unique<ThreadPool>(g_state->thread_count);
   job(*g_state->pool);
+}
+
+void WithSamplingWorkspace(FunctionRef<void(SamplingWorkspace& workspace)> job) {
+  WithPool([&](ThreadPool& pool) {
+    if (g_state->sampling == nullptr) g_state->sampling = std::make_unique<SamplingWorkspace>(pool);
+    job(*g_state->sampling);
+  });
 }
 
 void ForgetPoolAfterFork() {

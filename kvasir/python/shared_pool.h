@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "kvasir/base/thread_pool.h"
+#include "kvasir/kernels/batch_sampling.h"
 
 namespace kvasir {
 
@@ -18,6 +19,8 @@ size_t PoolThreads();
 
 // Calls job(pool) while no other job runs. The GIL must not be held.
 void WithPool(FunctionRef<void(ThreadPool& pool)> job);
+// The same with scratch memory for sampling, which stays between jobs.
+void WithSamplingWorkspace(FunctionRef<void(SamplingWorkspace& workspace)> job);
 
 // In a forked child, which has no threads but its own, before anything else of this header.
 void ForgetPoolAfterFork();

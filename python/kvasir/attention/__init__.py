@@ -13,6 +13,11 @@ from ._batch import (BatchAttention, BatchDecodeWithPagedKVCache, BatchPrefillWi
 from ._functions import (append_paged_kv_cache, append_paged_mla_kv_cache, cpu_target,
                          get_batch_indices_positions, get_num_threads, get_seq_lens, merge_state,
                          merge_state_in_place, merge_states, segment_packbits, set_num_threads)
+from ._sampling import (chain_speculative_sampling, min_p_sampling_from_probs, sampling_from_logits,
+                        sampling_from_probs, softmax, top_k_mask_logits, top_k_renorm_probs,
+                        top_k_sampling_from_probs, top_k_top_p_sampling_from_logits,
+                        top_k_top_p_sampling_from_probs, top_p_renorm_probs,
+                        top_p_sampling_from_probs, tree_speculative_sampling)
 from ._sparse import BatchMLAPagedAttention, BlockSparseAttention, MultiLevelCascadeAttention
 
 BatchAttentionWrapper = BatchAttention
@@ -25,12 +30,16 @@ MultiLevelCascadeAttentionWrapper = MultiLevelCascadeAttention
 
 __all__ = [
     "BatchAttention", "BatchAttentionWrapper", "BatchDecodeWithPagedKVCache",
-    "BatchDecodeWithPagedKVCacheWrapper", "BatchMLAPagedAttention",
-    "BatchMLAPagedAttentionWrapper", "BatchPrefillWithPagedKVCache",
-    "BatchPrefillWithPagedKVCacheWrapper", "BatchPrefillWithRaggedKVCache",
-    "BatchPrefillWithRaggedKVCacheWrapper", "BlockSparseAttention", "BlockSparseAttentionWrapper",
-    "MultiLevelCascadeAttention", "MultiLevelCascadeAttentionWrapper", "append_paged_kv_cache",
-    "append_paged_mla_kv_cache", "cpu_target", "get_batch_indices_positions", "get_num_threads",
-    "get_seq_lens", "merge_state", "merge_state_in_place", "merge_states", "segment_packbits",
-    "set_num_threads", "single_decode_with_kv_cache", "single_prefill_with_kv_cache",
+    "BatchDecodeWithPagedKVCacheWrapper", "BatchMLAPagedAttention", "BatchMLAPagedAttentionWrapper",
+    "BatchPrefillWithPagedKVCache", "BatchPrefillWithPagedKVCacheWrapper",
+    "BatchPrefillWithRaggedKVCache", "BatchPrefillWithRaggedKVCacheWrapper", "BlockSparseAttention",
+    "BlockSparseAttentionWrapper", "MultiLevelCascadeAttention",
+    "MultiLevelCascadeAttentionWrapper", "append_paged_kv_cache", "append_paged_mla_kv_cache",
+    "chain_speculative_sampling", "cpu_target", "get_batch_indices_positions", "get_num_threads",
+    "get_seq_lens", "merge_state", "merge_state_in_place", "merge_states",
+    "min_p_sampling_from_probs", "sampling_from_logits", "sampling_from_probs", "segment_packbits",
+    "set_num_threads", "single_decode_with_kv_cache", "single_prefill_with_kv_cache", "softmax",
+    "top_k_mask_logits", "top_k_renorm_probs", "top_k_sampling_from_probs",
+    "top_k_top_p_sampling_from_logits", "top_k_top_p_sampling_from_probs", "top_p_renorm_probs",
+    "top_p_sampling_from_probs", "tree_speculative_sampling",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 
 # Arguments of FlashInfer that choose between ways of a GPU: accepted, without effect.
 GPU_ONLY = frozenset({
-    "backend", "block_tables", "device", "disable_split_kv", "enable_pdl", "fixed_split_size",
+    "backend", "block_tables", "check_nan", "device", "disable_split_kv", "enable_pdl", "fixed_split_size",
     "float_workspace_buffer", "int_workspace_buffer", "max_token_per_sequence", "max_sequence_kv",
     "non_blocking", "paged_kv_indices_buffer", "paged_kv_indptr_buffer",
     "paged_kv_last_page_len_buffer", "use_cuda_core", "use_cuda_graph", "use_fp16_qk_reduction",

@@ -42,7 +42,7 @@ struct KvRowStrides {
 };
 
 // Keys and values as rows of numbers. `k` and `v` point at page 0, token 0, head 0 and are aligned
-// to their number type. Attention reads them only; AppendPagedKv writes.
+// to their number type. Attention reads them only; AppendPagedKvRows writes.
 struct KvRows {
   KvRowType type = KvRowType::kF32;
   std::byte* k = nullptr;

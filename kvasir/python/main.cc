@@ -10,6 +10,7 @@
 #include "kvasir/python/functions.h"
 #include "kvasir/python/plans.h"
 #include "kvasir/python/sampling.h"
+#include "kvasir/python/variants.h"
 
 namespace kvasir {
 
@@ -118,6 +119,7 @@ void BindPlans(py::module_& module) {
 
 PYBIND11_MODULE(_core, module) {
   kvasir::ThrowIfError(kvasir::ForceCpuTargetFromEnvironment());
+  kvasir::BindVariants(module);
   kvasir::BindPlans(module);
   kvasir::BindFunctions(module);
   kvasir::BindSampling(module);

@@ -82,6 +82,10 @@ void ReadSpec(const py::dict& from, OwnedSpec* owned) {
     owned->sinks = FloatsFromPython(from["sinks"], "sinks");
     spec.sinks = owned->sinks;
   }
+  if (has("variant")) {
+    owned->variant = py::cast<std::shared_ptr<BoundVariant>>(py::object(from["variant"]));
+    spec.variant = &owned->variant->variant;
+  }
   if (has("packed_custom_mask")) {
     owned->packed_custom_mask = BytesFromPython(from["packed_custom_mask"], "packed_custom_mask");
     // A mask without bits is still a mask: of queries that see no keys at all, or none.

@@ -7,11 +7,13 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "kvasir/attention/attention_spec.h"
 #include "kvasir/attention/rope_table.h"
+#include "kvasir/python/variants.h"
 
 namespace kvasir {
 
@@ -24,6 +26,7 @@ struct OwnedSpec {
   std::vector<float> alibi_slopes, sinks;
   std::vector<uint8_t> packed_custom_mask;
   std::vector<int32_t> mask_indptr;
+  std::shared_ptr<BoundVariant> variant;
   RopeTable rope;
   float rope_theta = 0, rope_scale = 0;  // theta 0: no RoPE
 };

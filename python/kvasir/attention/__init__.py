@@ -7,6 +7,7 @@ dtype, or what out= gives. run() works without the GIL.
 
 LSE is the natural logarithm of the sum of exponentials; FlashInfer's has base 2.
 """
+from ._arrays import Variant, load_variant
 from ._batch import (BatchAttention, BatchDecodeWithPagedKVCache, BatchPrefillWithPagedKVCache,
                      BatchPrefillWithRaggedKVCache, single_decode_with_kv_cache,
                      single_prefill_with_kv_cache)
@@ -34,9 +35,9 @@ __all__ = [
     "BatchPrefillWithPagedKVCache", "BatchPrefillWithPagedKVCacheWrapper",
     "BatchPrefillWithRaggedKVCache", "BatchPrefillWithRaggedKVCacheWrapper", "BlockSparseAttention",
     "BlockSparseAttentionWrapper", "MultiLevelCascadeAttention",
-    "MultiLevelCascadeAttentionWrapper", "append_paged_kv_cache", "append_paged_mla_kv_cache",
+    "MultiLevelCascadeAttentionWrapper", "Variant", "append_paged_kv_cache", "append_paged_mla_kv_cache",
     "chain_speculative_sampling", "cpu_target", "get_batch_indices_positions", "get_num_threads",
-    "get_seq_lens", "merge_state", "merge_state_in_place", "merge_states",
+    "get_seq_lens", "load_variant", "merge_state", "merge_state_in_place", "merge_states",
     "min_p_sampling_from_probs", "sampling_from_logits", "sampling_from_probs", "segment_packbits",
     "set_num_threads", "single_decode_with_kv_cache", "single_prefill_with_kv_cache", "softmax",
     "top_k_mask_logits", "top_k_renorm_probs", "top_k_sampling_from_probs",

@@ -1,8 +1,11 @@
 """What the classes share: arguments into the arrays that _core takes, outputs, renamed arguments."""
 import functools
 import math
+import os
 
 import numpy as np
+
+from . import _core
 
 # Arguments of FlashInfer that choose between ways of a GPU: accepted, without effect.
 GPU_ONLY = frozenset({
@@ -131,6 +134,43 @@ def alibi_slopes(num_heads):
     return np.asarray(slopes, np.float32)
 
 
+def bind_variant(variant):
+    """A variant of load_variant() with its parameters, given or none."""
+    if variant is None or isinstance(variant, _core.BoundVariant):
+        return variant
+    if not isinstance(variant, Variant):
+        raise ValueError(f"variant is a {type(variant).__name__}, allowed is what load_variant() "
+                         "returns")
+    return variant()
+
+
+class Variant:
+    """A variant of attention in a shared object. Call it with the parameters, the bytes of its
+    struct (for a struct of floats: np.float32([4, 512, 0.5])), and give the result to plan()."""
+
+    def __init__(self, loaded):
+        self._loaded = loaded
+        self.name, self.params_bytes = loaded.name, loaded.params_bytes
+        self.use_softmax = loaded.use_softmax
+
+    def __call__(self, params=b""):
+        return self._loaded.bind(bytes(memoryview(params).cast("B")) if params is not None else b"")
+
+    def __repr__(self):
+        return f"<variant {self.name}, {self.params_bytes} bytes of parameters>"
+
+
+def load_variant(path, name=None):
+    """The variant of the shared object that `kvasir attention build` made; with several in it, the
+    one of this name. Loading runs the object's code: load only what you would run."""
+    variants = {loaded.name: loaded for loaded in _core.load_variants(os.fspath(path))}
+    if name is None and len(variants) == 1:
+        return Variant(*variants.values())
+    if name not in variants:
+        raise ValueError(f"name is {name!r}, {os.fspath(path)} has {', '.join(variants)}")
+    return Variant(variants[name])
+
+
 def make_spec(num_qo_heads, num_kv_heads, head_dim, *, head_dim_vo=None, causal=False,
               window_left=-1, logits_soft_cap=None, sm_scale=None, pos_encoding_mode="NONE",
               rope_scale=None, rope_theta=None, sinks=None, mask=None, variant=None):
@@ -143,7 +183,7 @@ def make_spec(num_qo_heads, num_kv_heads, head_dim, *, head_dim_vo=None, causal=
             "causal": bool(causal), "window_left": window_left,
             "logits_soft_cap": logits_soft_cap or 0.0, "sinks": floats("sinks", sinks),
             "sm_scale": 1 / math.sqrt(max(head_dim, 1)) if sm_scale is None else sm_scale,
-            "variant": variant}
+            "variant": bind_variant(variant)}
     if pos_encoding_mode == "ROPE_LLAMA":
         spec["rope_theta"] = 1e4 if rope_theta is None else rope_theta
         spec["rope_scale"] = 1.0 if rope_scale is None else rope_scale

@@ -41,6 +41,7 @@ void AppendBF16(const KvBlockLayout& layout, uint32_t token, const float* k, con
 
 void AppendPagedKv(const PagedKv& kv, uint32_t layer, std::span<const int32_t> qo_indptr,
                    MatrixView<const float> k, MatrixView<const float> v, ThreadPool& pool) {
+  KVASIR_CHECK(!kv.rows);
   const KvBlockLayout& layout = kv.layout;
   const size_t columns = size_t{layout.kv_head_count} * layout.head_dim;
   KVASIR_CHECK(layer < layout.layer_count && qo_indptr.size() == kv.batch_size() + 1);

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -115,6 +116,21 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
 
 // Costs with which sharing pages pays wherever there is any: reading is dear and there is no cache.
 AttentionCosts CostsThatShare();
+
+// The largest errors of results against the truth: of O relative to a row's scale, of LSE relative
+// where it is above 1. Infinite where a number is NaN or only one LSE is -inf.
+struct OutputError {
+  double out = 0;
+  double lse = 0;
+};
+OutputError CompareWithReference(std::span<const float> out, std::span<const float> lse,
+                                 const ReferenceOutput& truth);
+
+// The truth of several sequences, their rows one behind the other.
+ReferenceOutput Concatenate(const std::vector<ReferenceOutput>& parts);
+
+// The keys and values of a sequence as plain rows of f32, [kv_len, num_kv_heads, dim].
+KvRows F32Rows(const AttentionSpec& spec, TestSequence* sequence);
 
 // How often this program has called operator new (always 0 under a sanitizer, which has its own).
 size_t AllocationCount();

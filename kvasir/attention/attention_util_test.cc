@@ -325,4 +325,44 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
   return reference;
 }
 
+OutputError CompareWithReference(std::span<const float> out, std::span<const float> lse,
+                                 const ReferenceOutput& truth) {
+  OutputError error;
+  EXPECT_EQ(out.size(), truth.out.size());
+  EXPECT_EQ(lse.size(), truth.lse.size());
+  const auto worse = [](double worst, double x) {
+    return std::isfinite(x) ? std::max(worst, x) : std::numeric_limits<double>::infinity();
+  };
+  const size_t v_dim = truth.lse.empty() ? 1 : truth.out.size() / truth.lse.size();
+  for (size_t i = 0; i < truth.out.size(); ++i) {
+    const double difference = std::abs(double(out[i]) - truth.out[i]);
+    if (difference != 0) error.out = worse(error.out, difference / truth.scale[i / v_dim]);
+  }
+  for (size_t i = 0; i < truth.lse.size(); ++i) {
+    if (double(lse[i]) == truth.lse[i]) continue;  // -inf too
+    const double difference = std::abs(double(lse[i]) - truth.lse[i]);
+    error.lse = worse(error.lse, difference / std::max(1.0, std::abs(truth.lse[i])));
+  }
+  return error;
+}
+
+ReferenceOutput Concatenate(const std::vector<ReferenceOutput>& parts) {
+  ReferenceOutput all;
+  for (const ReferenceOutput& part : parts) {
+    all.out.insert(all.out.end(), part.out.begin(), part.out.end());
+    all.lse.insert(all.lse.end(), part.lse.begin(), part.lse.end());
+    all.scale.insert(all.scale.end(), part.scale.begin(), part.scale.end());
+  }
+  return all;
+}
+
+KvRows F32Rows(const AttentionSpec& spec, TestSequence* sequence) {
+  KvRows rows;
+  rows.k = reinterpret_cast<std::byte*>(sequence->k.data());
+  rows.v = reinterpret_cast<std::byte*>(sequence->v.data());
+  rows.k_strides = KvRowStrides::Nhd(1, spec.num_kv_heads, spec.head_dim);
+  rows.v_strides = KvRowStrides::Nhd(1, spec.num_kv_heads, spec.v_dim());
+  return rows;
+}
+
 }  // namespace kvasir

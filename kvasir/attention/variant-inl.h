@@ -12,9 +12,9 @@
 //   static constexpr bool kUseSoftmax
 //       false: the logits are the weights (a masked one 0), and their sum is not divided out
 //
-// and members, its parameters. It must be trivially copyable: it is read where it lies, by any
-// thread. Lanes have + - * / and < <= > >= ==, masks have & | and !; Exp, Tanh, Min, Max, Abs and
-// Select(mask, a, b) take lanes.
+// and members, its parameters: plain numbers, the same for every target. It must be trivially
+// copyable: it is read where it lies, by any thread. Lanes have + - * / and < <= > >= ==, masks
+// have & | and !; Exp, Tanh, Min, Max, Abs and Select(mask, a, b) take lanes.
 
 #if defined(KVASIR_ATTENTION_VARIANT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KVASIR_ATTENTION_VARIANT_INL_H_
@@ -146,9 +146,14 @@ HWY_AFTER_NAMESPACE();
 // kvasir under HWY_ONCE, defines AttentionVariant Name##Variant(const HWY_NAMESPACE::Name& params):
 // the parameters must outlive the plans that use the variant.
 #ifndef KVASIR_ATTENTION_VARIANT
-#define KVASIR_ATTENTION_VARIANT(Name)                                                 \
-  void Name##Softmax(const void* params, const AttentionRow& row, SoftmaxSpan* span) { \
-    VariantSoftmax(*static_cast<const Name*>(params), row, span);                      \
+#define KVASIR_ATTENTION_VARIANT(Name)                                                             \
+  static_assert(AttentionVariantStruct<Name>, #Name                                                \
+                " needs Logits or Visible, as kvasir/attention/variant-inl.h has them, and to be " \
+                "trivially copyable");                                                             \
+  static_assert(alignof(Name) <= alignof(double),                                                  \
+                #Name " has members that are not plain numbers");                                  \
+  void Name##Softmax(const void* params, const AttentionRow& row, SoftmaxSpan* span) {             \
+    VariantSoftmax(*static_cast<const Name*>(params), row, span);                                  \
   }
 #define KVASIR_EXPORT_ATTENTION_VARIANT(Name)                                                    \
   HWY_EXPORT(Name##Softmax);                                                                     \

@@ -1,8 +1,9 @@
 // AttentionVariant: a user's own change to attention, as FlashInfer's variants (Ye et al. 2025,
 // arXiv 2501.01005, section 3.2.3), without run-time compilation inside the program: the user
 // writes a struct with one or two hooks (the concept is in variant-inl.h), and one macro compiles
-// it for every instruction set. Only the softmax step is compiled anew: the kernels that multiply
-// queries, keys and values are shared by all variants.
+// it for every instruction set, in a program of the user's own or in a shared object that any
+// program loads (variant_build.h, variant_library.h). Only the softmax step is compiled anew: the
+// kernels that multiply queries, keys and values are shared by all variants.
 
 #ifndef KVASIR_ATTENTION_VARIANT_H_
 #define KVASIR_ATTENTION_VARIANT_H_
@@ -36,9 +37,12 @@ struct SoftmaxSpan {
   float sum = 0;  // out: of the weights
 };
 
+// One row's logits -> weights; `params` is that of the variant.
+using AttentionSoftmaxFunction = void (*)(const void* params, const AttentionRow& row,
+                                          SoftmaxSpan* span);
+
 struct AttentionVariant {
-  // One row's logits -> weights; `params` is the one below.
-  void (*softmax)(const void* params, const AttentionRow& row, SoftmaxSpan* span) = nullptr;
+  AttentionSoftmaxFunction softmax = nullptr;
   const void* params = nullptr;  // the user's struct, read at every call
   bool use_softmax = true;       // false: logits are the weights, and nothing is normalised
 };

@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,7 +90,8 @@ class Help(unittest.TestCase):
         self.assertEqual(done.returncode, 0)
         self.assertIn("kvasir chat -p", done.stdout)
         self.assertRegex(run("--version").stdout, r"^kvasir \d+\.\d+\.\d+\n$")
-        for command in ["chat", "generate", "info", "bench", "perplexity", "tokenize"]:
+        for command in ["chat", "generate", "info", "bench", "perplexity", "tokenize",
+                        "attention"]:
             self.assertIn("Examples:", run(command, "--help").stdout)
 
 
@@ -240,6 +242,67 @@ class PoolBench(unittest.TestCase):
         report = json.loads(run("bench", "--pool", "--threads", "2", "--json").stdout)
         self.assertEqual(report["threads"], 2)
         self.assertGreater(report["barrier_us_median"], 0)
+
+
+VARIANT = """\
+struct Cap {
+  float cap = 30;
+  FloatLanes Logits(const AttentionRow&, FloatLanes logits, FloatLanes) const {
+    return cap * Tanh(logits / cap);
+  }
+};
+KVASIR_ATTENTION_VARIANT(Cap)
+"""
+
+
+@unittest.skipUnless(shutil.which(os.environ.get("CXX", "g++")), "there is no C++ compiler")
+class AttentionVariants(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.header = os.path.join(self.directory.name, "my_variant.h")
+
+    def build(self, text, *arguments, **options):
+        with open(self.header, "w") as file:
+            file.write(text)
+        return run("attention", "build", self.header, *arguments, **options)
+
+    def test_build_and_info(self):
+        environment = {"XDG_CACHE_HOME": self.directory.name}
+        done = self.build(VARIANT, environment=environment)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        path = done.stdout.rstrip("\n")
+        self.assertRegex(path, self.directory.name + r"/kvasir/variants/my_variant-[0-9a-f]{32}\.so$")
+        before = os.stat(path)
+        copy = os.path.join(self.directory.name, "copy.so")
+        done = self.build(VARIANT, "--output", copy, environment=environment)
+        self.assertEqual((done.returncode, done.stdout), (0, copy + "\n"))
+        after = os.stat(path)
+        self.assertEqual((before.st_ino, before.st_mtime_ns), (after.st_ino, after.st_mtime_ns))
+        info = json.loads(run("attention", "info", copy, "--json").stdout)
+        self.assertEqual(info["variants"], [{"name": "Cap", "params_bytes": 4,
+                                             "params_alignment": 4, "use_softmax": True}])
+        self.assertEqual(run("attention", "info", copy).stdout,
+                         "Cap: 4 bytes of parameters at multiples of 4, softmax\n")
+
+    def test_refusals(self):
+        cache = ["--cache", self.directory.name]
+        done = self.build("#include <cmath>\n" + VARIANT, *cache)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertTrue(done.stderr.startswith(f"kvasir: {self.header}:1: #include has no place"))
+        done = self.build(VARIANT.replace("logits /", "logit /"), *cache)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn(f"{self.header}:4:", done.stderr)
+        self.assertTrue(done.stderr.endswith(
+            f"\nkvasir: {self.header}: the header does not compile, as the compiler's messages say\n"))
+        done = self.build(VARIANT, *cache, environment={"CXX": "/no/g++"})
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("install g++, or set CXX", done.stderr)
+        done = self.build(VARIANT, *cache, environment={"KVASIR_INCLUDE": "/no/kvasir"})
+        self.assertIn("set KVASIR_INCLUDE", done.stderr)
+        done = run("attention", "info", self.header)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("is not a shared object of attention variants", done.stderr)
 
 
 class Terminal:

@@ -34,6 +34,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"bench", AddBenchCommand},
     {"perplexity", AddPerplexityCommand},
     {"tokenize", AddTokenizeCommand},
+    {"attention", AddAttentionCommand},
 };
 
 std::string WithSuggestion(std::string sentence, const std::string& nearest,
@@ -41,10 +42,42 @@ std::string WithSuggestion(std::string sentence, const std::string& nearest,
   return sentence + (nearest.empty() ? otherwise : "; did you mean " + nearest + "?");
 }
 
+// "attention build": the name of a command with those of the groups around it.
+std::string FullName(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  const bool is_in_group = parent != nullptr && parent->get_parent() != nullptr;
+  return (is_in_group ? FullName(*parent) + " " : "") + command.get_name();
+}
+
+// The command that was chosen: within a group, that of the group; `app` itself when there is none.
+const CLI::App& Chosen(const CLI::App& app) {
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  return chosen.empty() ? app : Chosen(*chosen[0]);
+}
+
+// `group` alone, or with a word behind it that is none of its commands.
+Status UnknownInGroup(const CLI::App& group) {
+  std::string listed;
+  std::vector<std::string> known;
+  for (const CLI::App* command : group.get_subcommands([](const CLI::App*) { return true; })) {
+    known.push_back(command->get_name());
+    listed += (listed.empty() ? "" : ", ") + command->get_name();
+  }
+  const std::string name = FullName(group);
+  const std::vector<std::string> words = group.remaining();
+  if (words.empty()) {
+    return InvalidArgument(name + " needs one of its commands " + listed + "; see kvasir " + name +
+                           " --help");
+  }
+  return InvalidArgument(WithSuggestion("unknown command '" + name + " " + words[0] + "'",
+                                        NearestWord(words[0], known),
+                                        "; the commands of " + name + " are " + listed));
+}
+
 // The first argument that no flag of `command` took.
 Status UnknownArgument(const CLI::App& command, const std::string& argument) {
   if (argument.empty() || argument[0] != '-') {
-    return InvalidArgument("unexpected argument '" + argument + "' for " + command.get_name() +
+    return InvalidArgument("unexpected argument '" + argument + "' for " + FullName(command) +
                            "; flags begin with --, texts with spaces need quotes");
   }
   std::vector<std::string> known;
@@ -52,9 +85,9 @@ Status UnknownArgument(const CLI::App& command, const std::string& argument) {
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   }
   const std::string flag = argument.substr(0, argument.find('='));
-  return InvalidArgument(WithSuggestion("unknown flag " + flag + " for " + command.get_name(),
+  return InvalidArgument(WithSuggestion("unknown flag " + flag + " for " + FullName(command),
                                         NearestWord(flag, known),
-                                        "; see kvasir " + command.get_name() + " --help"));
+                                        "; see kvasir " + FullName(command) + " --help"));
 }
 
 Status UnknownCommand(const std::string& word) {
@@ -102,7 +135,10 @@ Result<ParsedCommandLine> ParseCommandLine(std::vector<std::string> arguments) {
   app.allow_extras();
   std::vector<CommandFunction> functions;
   for (const auto& [name, add] : kCommands) functions.push_back(add(app));
-  for (CLI::App* command : app.get_subcommands({})) command->allow_extras();
+  for (CLI::App* command : app.get_subcommands({})) {
+    command->allow_extras();
+    for (CLI::App* nested : command->get_subcommands({})) nested->allow_extras();
+  }
 
   ParsedCommandLine parsed;
   if (arguments.empty()) {
@@ -113,8 +149,12 @@ Result<ParsedCommandLine> ParseCommandLine(std::vector<std::string> arguments) {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its end
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    const std::vector<CLI::App*> chosen = app.get_subcommands();
-    parsed.text = chosen.empty() ? app.help() : chosen[0]->help("kvasir");
+    const CLI::App& chosen = Chosen(app);
+    const CLI::App* parent = chosen.get_parent();
+    const bool is_in_group = parent != nullptr && parent != &app;
+    parsed.text = parent == nullptr
+                      ? app.help()
+                      : chosen.help(is_in_group ? "kvasir " + FullName(*parent) : "kvasir");
     return parsed;
   } catch (const CLI::CallForVersion& version) {
     parsed.text = std::string(version.what()) + "\n";
@@ -124,8 +164,12 @@ Result<ParsedCommandLine> ParseCommandLine(std::vector<std::string> arguments) {
   }
   const std::vector<CLI::App*> chosen = app.get_subcommands();
   if (chosen.empty()) return UnknownCommand(app.remaining().at(0));
-  if (const auto extra = chosen[0]->remaining(); !extra.empty()) {
-    return UnknownArgument(*chosen[0], extra[0]);
+  const CLI::App& command = Chosen(app);
+  if (!command.get_subcommands([](const CLI::App*) { return true; }).empty()) {
+    return UnknownInGroup(command);
+  }
+  if (const auto extra = command.remaining(); !extra.empty()) {
+    return UnknownArgument(command, extra[0]);
   }
   if (chosen.size() > 1) {
     return InvalidArgument("one command at a time: " + chosen[0]->get_name() + " or " +

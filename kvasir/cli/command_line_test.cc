@@ -47,7 +47,7 @@ TEST(CommandLineTest, SuggestsTheNearestCommandAndFlag) {
   EXPECT_EQ(Refusal({"chta"}), "unknown command 'chta'; did you mean chat?");
   EXPECT_EQ(Refusal({"serve"}),
             "unknown command 'serve'; the commands are chat, generate, info, bench, perplexity, "
-            "tokenize");
+            "tokenize, attention");
   EXPECT_EQ(Refusal({"chat", "--thread", "2"}),
             "unknown flag --thread for chat; did you mean --threads?");
   EXPECT_EQ(Refusal({"bench", "--test=pp8"}),
@@ -89,6 +89,27 @@ TEST(CommandLineTest, HelpTeaches) {
     EXPECT_NE(help.find("--model"), std::string::npos);
     EXPECT_NE(help.find("Usage: kvasir " + std::string(command)), std::string::npos) << help;
   }
+}
+
+TEST(CommandLineTest, AGroupHasCommandsOfItsOwn) {
+  EXPECT_TRUE(Accepted({"attention", "build", "v.h", "--output", "v.so", "--cache", "c"}));
+  EXPECT_TRUE(Accepted({"attention", "info", "v.so", "--json"}));
+  EXPECT_EQ(Refusal({"attention"}),
+            "attention needs one of its commands build, info; see kvasir attention --help");
+  EXPECT_EQ(Refusal({"attention", "biuld"}),
+            "unknown command 'attention biuld'; did you mean build?");
+  EXPECT_EQ(Refusal({"attention", "compile"}),
+            "unknown command 'attention compile'; the commands of attention are build, info");
+  EXPECT_EQ(Refusal({"attention", "build"}), "HEADER is required");
+  EXPECT_EQ(Refusal({"attention", "build", "v.h", "--outptu", "x"}),
+            "unknown flag --outptu for attention build; did you mean --output?");
+  EXPECT_EQ(Refusal({"attention", "build", "v.h", "w.h"}),
+            "unexpected argument 'w.h' for attention build; flags begin with --, texts with spaces "
+            "need quotes");
+  EXPECT_NE(Text({"attention", "--help"}).find("Usage: kvasir attention"), std::string::npos);
+  const std::string help = Text({"attention", "build", "--help"});
+  EXPECT_NE(help.find("Usage: kvasir attention build"), std::string::npos) << help;
+  EXPECT_NE(help.find("KVASIR_ATTENTION_VARIANT"), std::string::npos) << help;
 }
 
 TEST(CommandLineTest, VersionIsThatOfTheBuild) {

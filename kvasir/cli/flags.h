@@ -41,7 +41,9 @@ void AddChoiceFlag(CLI::App& app, const std::string& names, std::string* target,
 // Any text, also the empty one.
 void AddTextFlag(CLI::App& app, const std::string& names, std::optional<std::string>* target,
                  const std::string& type_name, const std::string& description);
-
+// A text without a flag, at its place; the command cannot go without it.
+void AddTextArgument(CLI::App& app, const std::string& name, std::optional<std::string>* target,
+                     const std::string& description);
 // Any texts: the flag may be given several times.
 void AddTextsFlag(CLI::App& app, const std::string& names, std::vector<std::string>* target,
                   const std::string& description);

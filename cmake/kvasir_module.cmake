@@ -1,14 +1,18 @@
-# kvasir_module(name DEPS a b ... [LIBS lib ...] [TEST_LIBS lib ...])
+# kvasir_module(name DEPS a b ... [LIBS lib ...] [TEST_LIBS lib ...] [WITHOUT regex])
 #
 # Declares one module of the table in ARCHITECTURE.md: every kvasir/<name>/*.cc becomes the static library
 # kvasir_<name>, every *_test.cc beside it the test program <name>_test, every *_bench.cc a program of its own. A
 # main.cc stays out of the library: CMakeLists.txt makes the executable, so that tests can link everything else.
 # DEPS are the modules that it may include: the linker graph is the module table, and tests/tidy_test checks the
 # includes against the same table. LIBS are third-party libraries, TEST_LIBS what only its tests and benches need.
+# Sources that match WITHOUT stay out.
 function(kvasir_module name)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "WITHOUT" "DEPS;LIBS;TEST_LIBS" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/kvasir/${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${dir}/*.cc)
+  if(ARG_WITHOUT)
+    list(FILTER sources EXCLUDE REGEX "${ARG_WITHOUT}")
+  endif()
   set(tests ${sources})
   set(benches ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -20,6 +24,7 @@ function(kvasir_module name)
 
   add_library(kvasir_${name} STATIC ${sources})
   target_include_directories(kvasir_${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_compile_features(kvasir_${name} PUBLIC cxx_std_20)
   set(deps ${ARG_DEPS})
   if(NOT name STREQUAL "base")
     list(APPEND deps base)

@@ -47,24 +47,33 @@ struct KvRows {
   KvRowType type = KvRowType::kF32;
   std::byte* k = nullptr;
   std::byte* v = nullptr;
-  KvRowStrides k_strides;
-  KvRowStrides v_strides;
+  KvRowStrides k_strides = {};
+  KvRowStrides v_strides = {};
   // The last k_tail_dim numbers of each key lie in an array of their own: the rotated part of
   // DeepSeek's MLA, whose keys are | ckv 512 | kpe 64 | and whose values are ckv. 0 = no tail.
   uint32_t k_tail_dim = 0;
   std::byte* k_tail = nullptr;
-  KvRowStrides k_tail_strides;
+  KvRowStrides k_tail_strides = {};
+
+  // Two pools of f32 with the same strides.
+  static KvRows F32(float* k, float* v, const KvRowStrides& strides) {
+    return {.type = KvRowType::kF32,
+            .k = reinterpret_cast<std::byte*>(k),
+            .v = reinterpret_cast<std::byte*>(v),
+            .k_strides = strides,
+            .v_strides = strides};
+  }
 };
 
 struct PagedKv {
-  KvBlockLayout layout;       // of blocks; unused with rows
+  KvBlockLayout layout = {};  // of blocks; unused with rows
   std::byte* base = nullptr;  // of blocks, 64-byte aligned
   size_t page_count = 0;      // pages that exist
 
-  std::span<const int32_t> kv_indptr;         // [batch + 1], in pages, rising from 0
-  std::span<const int32_t> kv_indices;        // [kv_indptr[batch]], page ids < page_count
-  std::span<const int32_t> kv_last_page_len;  // [batch], tokens in the last page: 1..page_size;
-                                              // ignored when there is no page
+  std::span<const int32_t> kv_indptr = {};   // [batch + 1], in pages, rising from 0
+  std::span<const int32_t> kv_indices = {};  // [kv_indptr[batch]], page ids < page_count
+  // [batch], tokens in the last page: 1..page_size; ignored when there is no page.
+  std::span<const int32_t> kv_last_page_len = {};
 
   int32_t page_size = kKvBlockTokens;  // tokens of a page; with blocks always 32
   std::optional<KvRows> rows = {};     // set: rows instead of blocks

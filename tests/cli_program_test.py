@@ -244,15 +244,14 @@ class PoolBench(unittest.TestCase):
         self.assertGreater(report["barrier_us_median"], 0)
 
 
-VARIANT = """\
-struct Cap {
-  float cap = 30;
-  FloatLanes Logits(const AttentionRow&, FloatLanes logits, FloatLanes) const {
-    return cap * Tanh(logits / cap);
-  }
-};
-KVASIR_ATTENTION_VARIANT(Cap)
-"""
+def documented_variant():
+    """my_variant.h, as docs/attention.md has it."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    with open(os.path.join(root, "docs/attention.md"), encoding="utf-8") as file:
+        return re.search(r"```cpp\n(struct Streaming.*?)```", file.read(), re.DOTALL).group(1)
+
+
+VARIANT = documented_variant()
 
 
 @unittest.skipUnless(shutil.which(os.environ.get("CXX", "g++")), "there is no C++ compiler")
@@ -280,19 +279,19 @@ class AttentionVariants(unittest.TestCase):
         after = os.stat(path)
         self.assertEqual((before.st_ino, before.st_mtime_ns), (after.st_ino, after.st_mtime_ns))
         info = json.loads(run("attention", "info", copy, "--json").stdout)
-        self.assertEqual(info["variants"], [{"name": "Cap", "params_bytes": 4,
+        self.assertEqual(info["variants"], [{"name": "Streaming", "params_bytes": 12,
                                              "params_alignment": 4, "use_softmax": True}])
         self.assertEqual(run("attention", "info", copy).stdout,
-                         "Cap: 4 bytes of parameters at multiples of 4, softmax\n")
+                         "Streaming: 12 bytes of parameters at multiples of 4, softmax\n")
 
     def test_refusals(self):
         cache = ["--cache", self.directory.name]
         done = self.build("#include <cmath>\n" + VARIANT, *cache)
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertTrue(done.stderr.startswith(f"kvasir: {self.header}:1: #include has no place"))
-        done = self.build(VARIANT.replace("logits /", "logit /"), *cache)
+        done = self.build(VARIANT.replace("logits -", "logit -"), *cache)
         self.assertEqual((done.returncode, done.stdout), (2, ""))
-        self.assertIn(f"{self.header}:4:", done.stderr)
+        self.assertIn(f"{self.header}:9:", done.stderr)
         self.assertTrue(done.stderr.endswith(
             f"\nkvasir: {self.header}: the header does not compile, as the compiler's messages say\n"))
         done = self.build(VARIANT, *cache, environment={"CXX": "/no/g++"})

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -60,14 +61,22 @@ class CancelFlags {
 class BatchingEngine final : public Engine {
  public:
   BatchingEngine(Model& model, const EngineOptions& options, const MemoryPlan& plan,
-                 std::unique_ptr<BlockPool> pool, AlignedBuffer logits)
+                 std::unique_ptr<BlockPool> pool, std::optional<BlockSummaries> summaries,
+                 AlignedBuffer logits)
       : model_(model),
         context_tokens_(plan.context_tokens),
         limits_{.chunk_tokens = options.chunk_tokens,
                 .sequence_count_max = options.sequence_count_max},
         pool_(std::move(pool)),
+        summaries_(std::move(summaries)),
         logits_(std::move(logits)),
-        builder_(*pool_, options.chunk_tokens, options.sequence_count_max) {}
+        builder_(*pool_, options.chunk_tokens, options.sequence_count_max) {
+    if (!summaries_) return;
+    block_select_.options.budget_blocks =
+        static_cast<int32_t>(options.block_select_tokens / kKvBlockTokens);
+    block_select_.summaries = &*summaries_;
+    block_select_.page_allocations = pool_->allocation_counts();
+  }
 
   ~BatchingEngine() override {
     for (const auto& sequence : sequences_) sequence->Finish(FinishReason::kCancelled);
@@ -90,7 +99,9 @@ class BatchingEngine final : public Engine {
     if (!plan_.work.empty()) {
       BuildBatch();
       const MatrixView<float> logits = BatchLogits();
-      if (Status status = model_.Forward(builder_.batch(), logits); status.ok()) {
+      Batch batch = builder_.batch();
+      batch.block_select = block_select_;
+      if (Status status = model_.Forward(batch, logits); status.ok()) {
         Deliver(logits);
       } else {
         FailBatch(status);
@@ -203,8 +214,10 @@ class BatchingEngine final : public Engine {
   Model& model_;
   const size_t context_tokens_;
   const SchedulerLimits limits_;
-  std::unique_ptr<BlockPool> pool_;  // outlives the block tables of the sequences
-  AlignedBuffer logits_;             // [logit rows of a batch, vocab_size]
+  std::unique_ptr<BlockPool> pool_;          // outlives the block tables of the sequences
+  std::optional<BlockSummaries> summaries_;  // of the pool's blocks, for block selection
+  BatchBlockSelect block_select_;
+  AlignedBuffer logits_;  // [logit rows of a batch, vocab_size]
   BatchBuilder builder_;
   Sampler sampler_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
@@ -241,9 +254,13 @@ Result<std::unique_ptr<Engine>> Engine::Create(Model& model, const EngineOptions
   KVASIR_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(model, options));
   KVASIR_RETURN_IF_ERROR(CheckMemoryPlanFits(plan, AvailableMemoryBytes()));
   KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(plan.kv_layout, plan.block_count));
+  std::optional<BlockSummaries> summaries;
+  if (options.block_select_tokens > 0) {
+    KVASIR_ASSIGN_OR_RETURN(summaries, BlockSummaries::Create(plan.kv_layout, plan.block_count));
+  }
   KVASIR_ASSIGN_OR_RETURN(auto logits, AlignedBuffer::Allocate(plan.logit_bytes));
-  return std::unique_ptr<Engine>(
-      std::make_unique<BatchingEngine>(model, options, plan, std::move(pool), std::move(logits)));
+  return std::unique_ptr<Engine>(std::make_unique<BatchingEngine>(
+      model, options, plan, std::move(pool), std::move(summaries), std::move(logits)));
 }
 
 Result<GenerateResult> Generate(Engine& engine, Request request) {

@@ -22,6 +22,10 @@ struct EngineOptions {
   // Rows of one step: decodes first, the rest for prompt chunks. 1..the model's row_count_max.
   // Results do not depend on it.
   size_t chunk_tokens = 512;
+  // Tokens of keys and values that a decode row reads of a longer sequence, in blocks chosen by
+  // bounds of their keys (attention/block_select.h): an approximation, less to read. Prompts are
+  // read in full. 0 = off: everything is read; else a multiple of 32 from 128 on.
+  size_t block_select_tokens = 0;
 };
 
 }  // namespace kvasir

@@ -20,6 +20,7 @@ struct MemoryPlan {
   KvBlockLayout kv_layout;
   size_t block_count = 0;
   size_t kv_bytes = 0;         // block_count blocks
+  size_t summary_bytes = 0;    // of the blocks, for block selection
   size_t logit_row_count = 0;  // of the largest batch
   size_t logit_bytes = 0;
   size_t activation_bytes = 0;  // of the largest batch

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kvasir/base/aligned_buffer.h"
@@ -37,14 +38,19 @@ class BlockPool {
   // One holder less; at 0 the block is free. REQUIRES count >= 1.
   void Release(BlockId block);
   uint32_t ReferenceCount(BlockId block) const;
+  // How often each block was handed out by Allocate, [block_count()]: what somebody knows of a
+  // block's bytes beside the blocks holds no longer than its number stays. Valid as long as the
+  // pool.
+  std::span<const uint64_t> allocation_counts() const { return allocation_counts_; }
 
  private:
   BlockPool() = default;
 
   KvBlockLayout layout_;
   AlignedBuffer arena_;
-  std::vector<uint32_t> references_;  // by block
-  std::vector<BlockId> free_;         // a stack: the block used last is the warmest
+  std::vector<uint32_t> references_;         // by block
+  std::vector<uint64_t> allocation_counts_;  // by block
+  std::vector<BlockId> free_;                // a stack: the block used last is the warmest
 };
 
 }  // namespace kvasir

@@ -89,7 +89,7 @@ class Help(unittest.TestCase):
         self.assertEqual(done.returncode, 0)
         self.assertIn("kvasir chat -p", done.stdout)
         self.assertRegex(run("--version").stdout, r"^kvasir \d+\.\d+\.\d+\n$")
-        for command in ["chat", "generate", "info", "bench", "perplexity", "tokenize"]:
+        for command in ["chat", "generate", "info", "bench", "perplexity", "eval-select", "tokenize"]:
             self.assertIn("Examples:", run(command, "--help").stdout)
 
 

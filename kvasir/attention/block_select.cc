@@ -29,8 +29,9 @@ uint64_t OrderKey(float bound, size_t index) {
 }  // namespace
 
 Status BlockSelection::Plan(const BlockSelectOptions& options, std::span<const int32_t> qo_indptr,
-                            const PagedKv& kv) {
+                            const PagedKv& kv, std::span<const uint8_t> may_select) {
   KVASIR_CHECK(!kv.rows && kv.kv_indices_head_stride == 0);
+  KVASIR_CHECK(may_select.empty() || may_select.size() == kv.batch_size());
   KVASIR_RETURN_IF_ERROR(CheckOption("sink_blocks", options.sink_blocks, 0));
   KVASIR_RETURN_IF_ERROR(CheckOption("recent_blocks", options.recent_blocks, 1));
   const int32_t always_count = options.sink_blocks + options.recent_blocks;
@@ -43,8 +44,9 @@ Status BlockSelection::Plan(const BlockSelectOptions& options, std::span<const i
   for (size_t b = 0; b < kv.batch_size(); ++b) {
     const auto pages = kv.kv_indices.subspan(size_t(kv.kv_indptr[b]),
                                              size_t(kv.kv_indptr[b + 1] - kv.kv_indptr[b]));
-    const bool selects =
-        qo_indptr[b + 1] - qo_indptr[b] == 1 && pages.size() > size_t(options.budget_blocks);
+    const bool selects = (may_select.empty() || may_select[b] != 0) &&
+                         qo_indptr[b + 1] - qo_indptr[b] == 1 &&
+                         pages.size() > size_t(options.budget_blocks);
     if (selects) {
       const auto judged =
           pages.subspan(size_t(options.sink_blocks), pages.size() - size_t(always_count));

@@ -43,11 +43,12 @@ class BlockSelection {
   BlockSelection(const BlockSelection&) = delete;
   BlockSelection& operator=(const BlockSelection&) = delete;
 
-  // Sequences with one query and more than budget_blocks pages select. REQUIRES a page table that
-  // CheckAttention accepts, of blocks, with one list of pages for all heads; it must outlive the
-  // use of kv(). kInvalidArgument names the option that is out of range.
+  // Sequences with one query and more than budget_blocks pages select, of those that `may_select`
+  // [batch] names (empty = all). REQUIRES a page table that CheckAttention accepts, of blocks, with
+  // one list of pages for all heads; it must outlive the use of kv(). kInvalidArgument names the
+  // option that is out of range.
   Status Plan(const BlockSelectOptions& options, std::span<const int32_t> qo_indptr,
-              const PagedKv& kv);
+              const PagedKv& kv, std::span<const uint8_t> may_select = {});
   // No sequence selects until the next Plan.
   void Clear() { rows_.clear(); }
   // Whether no sequence selects: attention as usual.

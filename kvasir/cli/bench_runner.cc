@@ -55,6 +55,7 @@ Result<std::vector<BenchTest>> ParseBenchTests(std::string_view list) {
 Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
                                                          const BenchSettings& settings,
                                                          std::span<const BenchTest> tests) {
+  KVASIR_RETURN_IF_ERROR(CheckBlockSelectTokens(settings.block_select_tokens));
   size_t longest = 0;
   for (const BenchTest& test : tests) longest = std::max(longest, test.token_count);
   // One more: a decode starts from a token, also at depth 0.

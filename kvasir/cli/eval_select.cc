@@ -14,6 +14,7 @@
 #include "kvasir/cli/model_options.h"
 #include "kvasir/cli/output.h"
 #include "kvasir/cli/progress.h"
+#include "kvasir/engine/memory_plan.h"
 #include "kvasir/eval/passkey.h"
 #include "kvasir/eval/select_quality.h"
 #include "kvasir/kernels/cpu_target.h"
@@ -53,17 +54,6 @@ struct DepthResult {
   SelectQualityResult quality;
   std::vector<PasskeyRow> passkeys;
 };
-
-Status CheckBudgets(const std::vector<size_t>& budgets) {
-  constexpr size_t kBudgetMin = 4 * kKvBlockTokens;
-  for (const size_t budget : budgets) {
-    if (budget >= kBudgetMin && budget % kKvBlockTokens == 0) continue;
-    return InvalidArgument("--budgets: '" + std::to_string(budget) + "' is not a multiple of " +
-                           std::to_string(kKvBlockTokens) + " from " + std::to_string(kBudgetMin) +
-                           " on");
-  }
-  return OkStatus();
-}
 
 Result<DepthResult> Measure(const CommandOptions& options, const LoadedModel& loaded,
                             std::span<const TokenId> tokens, size_t depth, ProgressBar& progress) {
@@ -160,7 +150,10 @@ Status PrintTable(const CommandOptions& options, const LoadedModel& loaded,
 }
 
 Status RunEvalSelect(const CommandOptions& options) {
-  KVASIR_RETURN_IF_ERROR(CheckBudgets(options.budgets));
+  for (const size_t budget : options.budgets) {
+    // 0 would be everything, which is measured anyway.
+    KVASIR_RETURN_IF_ERROR(CheckBlockSelectTokens(budget).WithContext("--budgets"));
+  }
   if (!options.text_path) {
     return InvalidArgument("there is no text to read: name a file with --text, - for a pipe");
   }
@@ -182,8 +175,8 @@ Status RunEvalSelect(const CommandOptions& options) {
 
 CommandFunction AddEvalSelectCommand(CLI::App& parent) {
   auto options = std::make_shared<CommandOptions>();
-  CLI::App& app = AddCommand(parent, "eval-select", "What block selection costs in quality",
-                             kFooter);
+  CLI::App& app =
+      AddCommand(parent, "eval-select", "What block selection costs in quality", kFooter);
   AddTextFlag(app, "--text", &options->text_path, "PATH", "a long text, - for standard input");
   AddCountsFlag(app, "--depths", &options->depths, 1, kTokensMax,
                 "tokens in front of the decoded ones\n(default: 2048,4096,8000)");

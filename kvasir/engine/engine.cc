@@ -72,10 +72,12 @@ class BatchingEngine final : public Engine {
         logits_(std::move(logits)),
         builder_(*pool_, options.chunk_tokens, options.sequence_count_max) {
     if (!summaries_) return;
-    block_select_.options.budget_blocks =
+    BatchBlockSelect select;
+    select.options.budget_blocks =
         static_cast<int32_t>(options.block_select_tokens / kKvBlockTokens);
-    block_select_.summaries = &*summaries_;
-    block_select_.page_allocations = pool_->allocation_counts();
+    select.summaries = &*summaries_;
+    select.page_allocations = pool_->allocation_counts();
+    builder_.SelectBlocks(select);
   }
 
   ~BatchingEngine() override {
@@ -99,9 +101,7 @@ class BatchingEngine final : public Engine {
     if (!plan_.work.empty()) {
       BuildBatch();
       const MatrixView<float> logits = BatchLogits();
-      Batch batch = builder_.batch();
-      batch.block_select = block_select_;
-      if (Status status = model_.Forward(batch, logits); status.ok()) {
+      if (Status status = model_.Forward(builder_.batch(), logits); status.ok()) {
         Deliver(logits);
       } else {
         FailBatch(status);
@@ -216,8 +216,7 @@ class BatchingEngine final : public Engine {
   const SchedulerLimits limits_;
   std::unique_ptr<BlockPool> pool_;          // outlives the block tables of the sequences
   std::optional<BlockSummaries> summaries_;  // of the pool's blocks, for block selection
-  BatchBlockSelect block_select_;
-  AlignedBuffer logits_;  // [logit rows of a batch, vocab_size]
+  AlignedBuffer logits_;                     // [logit rows of a batch, vocab_size]
   BatchBuilder builder_;
   Sampler sampler_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival

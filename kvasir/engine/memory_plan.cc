@@ -43,19 +43,6 @@ Status CheckBounds(std::string_view option, size_t value, size_t lowest, size_t 
                          std::to_string(lowest) + " to " + std::to_string(highest));
 }
 
-Status CheckBlockSelect(size_t tokens) {
-  if (tokens == 0) return OkStatus();
-  // The first and the latest blocks, and at least one that is chosen.
-  constexpr size_t kTokensMin = 4 * kKvBlockTokens, kTokensMax = size_t{1} << 24;
-  if (tokens % kKvBlockTokens == 0 && tokens >= kTokensMin && tokens <= kTokensMax) {
-    return OkStatus();
-  }
-  return InvalidArgument("block_select_tokens is " + std::to_string(tokens) +
-                         ", it must be 0 or a multiple of " + std::to_string(kKvBlockTokens) +
-                         " from " + std::to_string(kTokensMin) + " to " +
-                         std::to_string(kTokensMax));
-}
-
 // The number of blocks that options.kv_bytes or its default stands for.
 Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& plan) {
   const size_t block_bytes = plan.kv_layout.block_bytes();
@@ -95,7 +82,7 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
   KVASIR_RETURN_IF_ERROR(
       CheckBounds("chunk_tokens", options.chunk_tokens, 1, model.row_count_max()));
 
-  KVASIR_RETURN_IF_ERROR(CheckBlockSelect(options.block_select_tokens));
+  KVASIR_RETURN_IF_ERROR(CheckBlockSelectTokens(options.block_select_tokens));
 
   plan.weight_bytes = model.weight_bytes();
   plan.kv_layout = model.KvLayout(options.kv_format);
@@ -116,6 +103,19 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
   plan.logit_bytes = plan.logit_row_count * sizeof(float) * size_t{spec.vocab_size};
   plan.activation_bytes = model.ActivationBytes(options.chunk_tokens, plan.logit_row_count);
   return plan;
+}
+
+Status CheckBlockSelectTokens(size_t tokens) {
+  if (tokens == 0) return OkStatus();
+  // The first and the latest blocks, and at least one that is chosen.
+  constexpr size_t kTokensMin = 4 * kKvBlockTokens, kTokensMax = size_t{1} << 24;
+  if (tokens % kKvBlockTokens == 0 && tokens >= kTokensMin && tokens <= kTokensMax) {
+    return OkStatus();
+  }
+  return InvalidArgument("block_select_tokens is " + std::to_string(tokens) +
+                         ", it must be 0 or a multiple of " + std::to_string(kKvBlockTokens) +
+                         " from " + std::to_string(kTokensMin) + " to " +
+                         std::to_string(kTokensMax));
 }
 
 Status CheckMemoryPlanFits(const MemoryPlan& plan, size_t available_bytes) {

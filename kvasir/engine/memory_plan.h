@@ -34,6 +34,9 @@ struct MemoryPlan {
 // option, its value and its range. A sum that does not fit into size_t becomes the largest size_t.
 Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options);
 
+// Whether EngineOptions::block_select_tokens may be `tokens`; kInvalidArgument names the range.
+Status CheckBlockSelectTokens(size_t tokens);
+
 // kResourceExhausted with what is needed and what is available when the plan does not fit.
 Status CheckMemoryPlanFits(const MemoryPlan& plan, size_t available_bytes);
 

@@ -59,6 +59,11 @@ TEST(PlanMemory, RefusesOptionsOutOfBoundsByName) {
   expect_refused({.sequence_count_max = 1025}, "sequence_count_max is 1025, allowed is 1 to 1024");
   expect_refused({.chunk_tokens = 0}, "chunk_tokens is 0, allowed is 1 to 512");
   expect_refused({.chunk_tokens = 513}, "chunk_tokens is 513, allowed is 1 to 512");
+  for (const size_t tokens : {96, 130, (1 << 24) + 32}) {
+    expect_refused({.block_select_tokens = tokens},
+                   "block_select_tokens is " + std::to_string(tokens) +
+                       ", it must be 0 or a multiple of 32 from 128 to 16777216");
+  }
   const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
   expect_refused({.kv_bytes = 4 * block_bytes - 1},
                  "kv_bytes is " + std::to_string(4 * block_bytes - 1) +

@@ -66,8 +66,7 @@ Result<std::vector<PasskeyRow>> MeasurePasskey(Model& model, const Tokenizer& to
   // Number, question and answer are some 60 tokens, in any vocabulary fewer than 128.
   constexpr size_t kExtraTokens = 128;
   const size_t context_length = model.spec().context_length;
-  if (options.depth_tokens < kExtraTokens ||
-      options.depth_tokens + kExtraTokens > context_length) {
+  if (options.depth_tokens < kExtraTokens || options.depth_tokens + kExtraTokens > context_length) {
     return InvalidArgument("the depth of the pass key is " + std::to_string(options.depth_tokens) +
                            " tokens, allowed is " + std::to_string(kExtraTokens) + " to " +
                            std::to_string(context_length - std::min(context_length, kExtraTokens)));
@@ -77,9 +76,9 @@ Result<std::vector<PasskeyRow>> MeasurePasskey(Model& model, const Tokenizer& to
                            " tokens, fewer than the depth of " +
                            std::to_string(options.depth_tokens));
   }
-  KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
-                          SequenceReader::Create(model, options.kv_format,
-                                                 options.depth_tokens + 2 * kExtraTokens));
+  KVASIR_ASSIGN_OR_RETURN(
+      const std::unique_ptr<SequenceReader> reader,
+      SequenceReader::Create(model, options.kv_format, options.depth_tokens + 2 * kExtraTokens));
   std::vector<PasskeyRow> rows(options.readings.size());
   std::vector<float> logits(model.spec().vocab_size);
   for (size_t i = 0; i < options.trial_count; ++i) {

@@ -106,8 +106,7 @@ Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const T
       };
       KVASIR_RETURN_IF_ERROR(DecodeText(*reader, context, decoded, reading, logits, compare));
       if (options.on_progress) {
-        options.on_progress(double(window * sums.size() + way + 1) /
-                            double(windows * sums.size()));
+        options.on_progress(double(window * sums.size() + way + 1) / double(windows * sums.size()));
       }
     }
   }

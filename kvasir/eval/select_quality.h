@@ -21,9 +21,9 @@ namespace kvasir {
 
 struct SelectQualityOptions {
   size_t depth_tokens = 2048;
-  size_t decode_tokens = 128;      // of each window, at least 1
-  size_t window_count_max = 1;     // windows do not overlap
-  std::vector<size_t> budgets;     // in tokens, each a multiple of 32 from 128 on
+  size_t decode_tokens = 128;   // of each window, at least 1
+  size_t window_count_max = 1;  // windows do not overlap
+  std::vector<size_t> budgets;  // in tokens, each a multiple of 32 from 128 on
   uint32_t full_layer_count = BatchBlockSelect().full_layer_count;
   size_t chunk_tokens = 512;
   KvFormat kv_format = KvFormat::kBF16;

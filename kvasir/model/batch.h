@@ -24,6 +24,9 @@ struct BatchBlockSelect {
   // that writes to the pool must bring it, so that it hears of the writing.
   BlockSummaries* summaries = nullptr;
   std::span<const uint64_t> page_allocations = {};  // [page_count], see BlockSummaries::Refresh
+  // [batch]: not 0 for sequences that write; a prompt is read in full, also where its chunk is one
+  // row long. Empty = all that have one row.
+  std::span<const uint8_t> is_decode = {};
 };
 
 struct Batch {

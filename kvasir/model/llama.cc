@@ -117,7 +117,8 @@ Status LlamaModel::PlanBlockSelection(const Batch& batch, const AttentionSpec& a
   if (select.summaries == nullptr) {
     return InvalidArgument("block selection needs the summaries of the pool's blocks");
   }
-  KVASIR_RETURN_IF_ERROR(selection_.Plan(select.options, batch.qo_indptr, batch.kv));
+  KVASIR_RETURN_IF_ERROR(
+      selection_.Plan(select.options, batch.qo_indptr, batch.kv, select.is_decode));
   if (selection_.empty()) return OkStatus();
   select.summaries->Refresh(batch.kv, select.page_allocations, selection_.candidates(), pool_);
   return PlanBatchAttention(attention, batch.qo_indptr, selection_.kv(), options, &selected_plan_);

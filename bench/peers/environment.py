@@ -33,12 +33,18 @@ class PeerKind:
     script: str
     pip_arguments: tuple = ()
     pip_environment: dict = dataclasses.field(default_factory=dict)
+    target: str = "auto"  # what Kvasir is held to beside this peer
 
 
 PEERS = {
     # From source: PyPI has no wheel of it, and an own build uses what this CPU can do.
     "llama.cpp": PeerKind("peers", "requirements.txt", "llama_cpp_peer.py",
                           ("--no-binary", "llama-cpp-python"), {"CMAKE_ARGS": "-DGGML_NATIVE=ON"}),
+    # The same as on a CPU that has AVX2 and no more; Kvasir is then held to AVX2 too.
+    "llama.cpp-avx2": PeerKind("peers-avx2", "requirements.txt", "llama_cpp_peer.py",
+                               ("--no-binary", "llama-cpp-python", "--no-cache-dir"),
+                               {"CMAKE_ARGS": "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON "
+                                              "-DGGML_F16C=ON -DGGML_BMI2=ON"}, target="avx2"),
     "transformers": PeerKind("peers-transformers", "requirements-transformers.txt",
                              "transformers_peer.py"),
     "openvino": PeerKind("peers-openvino", "requirements-openvino.txt", "openvino_peer.py"),

@@ -9,13 +9,13 @@ class KvasirError(Exception):
 
 
 class Kvasir:
-    def __init__(self, program, threads):
-        self._program, self._threads = str(program), str(threads)
+    def __init__(self, program, threads, target="auto"):
+        self._program, self._threads, self._target = str(program), str(threads), target
 
     def _run(self, command, model, *arguments):
         result = subprocess.run(
             [self._program, command, "--json", "--model", str(model), "--threads", self._threads,
-             *map(str, arguments)], text=True, capture_output=True, stdin=subprocess.DEVNULL)
+             "--target", self._target, *map(str, arguments)], text=True, capture_output=True, stdin=subprocess.DEVNULL)
         if result.returncode:
             raise KvasirError(f"kvasir {command}: {result.stderr.strip().splitlines()[-1:]}")
         return json.loads(result.stdout)

@@ -49,19 +49,24 @@ inline void RotateKeyTile(const RopeTable& rope, const Item& item, size_t tile) 
   }
 }
 
+inline TilePlace PlaceOf(const TileRange& tiles, size_t split_tile) {
+  const size_t first = (tiles.first - split_tile) * kKvBlockTokens;
+  return {.token = first, .first = first, .last = (tiles.last - split_tile) * kKvBlockTokens};
+}
+
 // Logits of every row against the tiles of one split, which begins at `split_tile`.
 template <class Source>
 void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
-  using Tile = typename Source::StreamedTile;
   const bool is_streamed = Source::StreamsKeys(item);
+  TilePlace place = PlaceOf(tiles, split_tile);
   const std::byte* widened = reinterpret_cast<const std::byte*>(item.scratch.k_tile);
   for (size_t t = tiles.first; t < tiles.last; ++t) {
     const TilePointer tile = {Source::Key(item, t), t + 1 < tiles.last
                                                         ? Source::Key(item, t + 1)
                                                         : Source::Value(item, tiles.first)};
-    const size_t token = (t - split_tile) * kKvBlockTokens;
+    const size_t token = place.token = (t - split_tile) * kKvBlockTokens;
     if (!is_streamed) {
-      Source::WidenKeys(item, tile, token, (tiles.last - split_tile) * kKvBlockTokens);
+      Source::WidenKeys(item, tile, place);
       if (item.run.spec.rope != nullptr) RotateKeyTile(*item.run.spec.rope, item, t);
     }
     for (size_t row = 0; row < item.row_count; row += item.block_rows) {
@@ -70,7 +75,7 @@ void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
       if (seen.begin >= token + kKvBlockTokens || seen.end <= token) continue;
       float* scores = item.scratch.scores + row * kScoreStride + token;
       if (is_streamed) {
-        ScoreTile<Tile>(rows, item.BlockQ(row), item.head_dim, tile, scores);
+        Source::ScoreStreamed(item, tile, place, rows, item.BlockQ(row), scores);
       } else {
         ScoreTile<ScratchTile>(rows, item.BlockQ(row), item.head_dim, {widened, widened}, scores);
       }
@@ -108,16 +113,16 @@ inline void SoftmaxRow(const Item& item, size_t row, int32_t begin, const Attent
 // Adds the tokens of one V tile, at offset `token` of the split, to a block of rows. Tokens that
 // all rows see are added together; the ragged ends that causality and windows leave, row by row:
 // a weight of 0 would not do, because 0 times a stale or infinite number is NaN.
-template <class Tile>
-void WeighBlock(const Item& item, size_t first_row, size_t rows, const TilePointer& tile,
-                size_t v_stride, size_t token, const AttentionStates& states) {
+template <class Values>
+void WeighBlock(const Item& item, size_t first_row, size_t rows, const Values& values, size_t token,
+                const AttentionStates& states) {
   const auto weigh = [&](size_t row, size_t count, size_t begin, size_t end) {
     begin = std::max(begin, token);
     end = std::min(end, token + kKvBlockTokens);
     if (begin >= end) return;
-    WeighTile<Tile>(count, tile, v_stride, begin - token, end - token,
-                    item.scratch.scores + row * kScoreStride + token,
-                    states.out + row * states.out_stride, states.out_stride);
+    WeighTile(count, values, item.padded_v_dim, begin - token, end - token,
+              item.scratch.scores + row * kScoreStride + token,
+              states.out + row * states.out_stride, states.out_stride);
   };
   TokenRange common = IntersectionOfBlock(item, first_row, rows);
   if (common.begin >= common.end) common = {size_t{kKvSplitTokens}, size_t{kKvSplitTokens}};
@@ -137,26 +142,25 @@ void WeighBlock(const Item& item, size_t first_row, size_t rows, const TilePoint
 template <class Source>
 void WeighSplit(const Item& item, const TileRange& tiles, size_t split_tile, const TokenRange& seen,
                 const std::byte* after, const AttentionStates& states) {
-  using Tile = typename Source::StreamedTile;
   const bool is_streamed = Source::StreamsValues(item);
+  TilePlace place = PlaceOf(tiles, split_tile);
   const std::byte* widened = reinterpret_cast<const std::byte*>(item.scratch.v_tile);
   for (size_t t = tiles.first; t < tiles.last; ++t) {
     const TilePointer tile = {Source::Value(item, t),
                               t + 1 < tiles.last ? Source::Value(item, t + 1) : after};
-    const size_t token = (t - split_tile) * kKvBlockTokens;
+    const size_t token = place.token = (t - split_tile) * kKvBlockTokens;
     if (!is_streamed) {
       const size_t begin = std::max(seen.begin, token) - token;
       const size_t end = std::min(seen.end - token, size_t{kKvBlockTokens});
-      Source::WidenValues(item, tile, token, (tiles.last - split_tile) * kKvBlockTokens, begin,
-                          end);
+      Source::WidenValues(item, tile, place, begin, end);
     }
     for (size_t row = 0; row < item.row_count; row += item.block_rows) {
       const size_t rows = item.BlockRowCount(row);
       if (is_streamed) {
-        WeighBlock<Tile>(item, row, rows, tile, item.v_dim, token, states);
+        WeighBlock(item, row, rows, Source::StreamedValues(item, tile, place), token, states);
       } else {
-        WeighBlock<ScratchTile>(item, row, rows, {widened, widened}, item.padded_v_dim, token,
-                                states);
+        WeighBlock(item, row, rows, TileValues<ScratchTile>{{widened, widened}, item.padded_v_dim},
+                   token, states);
       }
     }
   }

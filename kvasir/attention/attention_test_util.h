@@ -113,6 +113,9 @@ struct ReferenceOutput {
 };
 ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence& sequence);
 
+// Costs with which sharing pages pays wherever there is any: reading is dear and there is no cache.
+AttentionCosts CostsThatShare();
+
 // How often this program has called operator new (always 0 under a sanitizer, which has its own).
 size_t AllocationCount();
 

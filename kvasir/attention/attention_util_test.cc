@@ -84,6 +84,13 @@ void ShareTokens(const AttentionSpec& spec, const std::vector<TestSequence>& seq
   sequence->shared_tokens = tokens;
 }
 
+AttentionCosts CostsThatShare() {
+  AttentionCosts costs;
+  costs.kv_byte_ps = 1e5;
+  costs.cache_bytes = 0;
+  return costs;
+}
+
 TestBatch::TestBatch(const AttentionSpec& spec, const TestStorage& storage,
                      std::vector<TestSequence> sequences, std::mt19937& random)
     : spec_(spec),

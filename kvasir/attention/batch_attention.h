@@ -94,6 +94,9 @@ class BatchAttentionPlan {
  private:
   friend class AttentionPlanner;
 
+  // Predicted picoseconds of a key and value for `queries` queries of one KV head, read at key_ps.
+  double KeyCost(int32_t queries, double key_ps) const;
+
   AttentionSpec spec_;
   AttentionCosts costs_;
   std::vector<AttentionPlanRow> rows_;
@@ -111,6 +114,7 @@ class BatchAttentionPlan {
   std::vector<AttentionWorkItem> pieces_;
   std::vector<uint64_t> order_;
   std::vector<int32_t> counts_;
+  std::vector<double> costs_of_runs_, busy_;
   PrefixTree tree_;
 };
 

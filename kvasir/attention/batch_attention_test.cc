@@ -175,8 +175,7 @@ void CheckRandomCase(uint32_t seed) {
   const TestBatch batch(spec, storage, std::move(sequences), random);
   AttentionPlanOptions options = {.thread_count = 1 + random() % 3};
   options.cascade = random() % 4 != 0;
-  // As if reading were dear: sharing pays wherever there is any.
-  if (random() % 2 == 0) options.costs.kv_byte_ps = 1e5;
+  if (random() % 2 == 0) options.costs = CostsThatShare();
   CheckOnAllTargets(storage, batch, options);
 }
 

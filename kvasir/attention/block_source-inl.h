@@ -2,11 +2,15 @@
 // for few rows, or widened into scratch for many. Included once per target.
 //
 // A source has
-//   PrepareSplit(item, split_tile, tiles)      before the tiles of a split are used
-//   StreamsKeys(item), StreamsValues(item)     whether tiles are read where they lie, through
-//   StreamedTile, Key(item, t), Value(item, t)
-//   WidenKeys(item, tile, ...)                 else: 32 tokens of K as f32 into scratch.k_tile
-//   WidenValues(item, tile, ..., begin, end)   tokens [begin, end) of V into scratch.v_tile
+//
+//   PrepareSplit(item, split_tile, tiles)   before the tiles of a split are used
+//   Key(item, t), Value(item, t)            where tile t of the sequence lies, null if in pieces
+//   StreamsKeys(item), StreamsValues(item)  whether tiles are read where they lie; then
+//     ScoreStreamed(item, tile, place, rows, q, scores)
+//     StreamedValues(item, tile, place)          -> values for WeighTile
+//   otherwise they are widened into scratch first:
+//     WidenKeys(item, tile, place)               -> k_tile, 32 tokens
+//     WidenValues(item, tile, place, begin, end) -> v_tile, tokens [begin, end)
 
 #if defined(KVASIR_ATTENTION_BLOCK_SOURCE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KVASIR_ATTENTION_BLOCK_SOURCE_INL_H_
@@ -20,6 +24,7 @@
 
 #include "kvasir/attention/item-inl.h"
 #include "kvasir/attention/score-inl.h"
+#include "kvasir/attention/weigh-inl.h"
 #include "kvasir/formats/float16.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,7 +34,6 @@ namespace HWY_NAMESPACE {
 // Tile: PagedF32Tile or PagedBF16Tile.
 template <class Tile>
 struct BlockSource {
-  using StreamedTile = Tile;
   static constexpr bool kIsF32 = Tile::kFormat == KvFormat::kF32;
 
   static void PrepareSplit(const Item&, size_t, const TileRange&) {}
@@ -39,6 +43,15 @@ struct BlockSource {
   // Rows of V that are no multiple of 16 long are copied to padded ones.
   static bool StreamsValues(const Item& item) {
     return item.padded_v_dim == item.v_dim && (kIsF32 || item.row_count <= kStreamRowsMax);
+  }
+
+  static void ScoreStreamed(const Item& item, const TilePointer& tile, const TilePlace&,
+                            size_t rows, const float* q, float* scores) {
+    ScoreTile<Tile>(rows, q, item.head_dim, tile, scores);
+  }
+  static TileValues<Tile> StreamedValues(const Item& item, const TilePointer& tile,
+                                         const TilePlace&) {
+    return {tile, item.v_dim};
   }
 
   static const std::byte* Key(const Item& item, size_t tile) {
@@ -54,7 +67,7 @@ struct BlockSource {
     return kv.Page(kv.PageId(size_t(item.work.sequence), item.kv_head, tile));
   }
 
-  static void WidenKeys(const Item& item, const TilePointer& tile, size_t, size_t) {
+  static void WidenKeys(const Item& item, const TilePointer& tile, const TilePlace&) {
     float* to = item.scratch.k_tile;
     if constexpr (kIsF32) {
       std::memcpy(to, tile.data, kKvBlockTokens * item.head_dim * sizeof(float));
@@ -76,7 +89,7 @@ struct BlockSource {
     }
   }
 
-  static void WidenValues(const Item& item, const TilePointer& tile, size_t, size_t, size_t begin,
+  static void WidenValues(const Item& item, const TilePointer& tile, const TilePlace&, size_t begin,
                           size_t end) {
     const size_t v_dim = item.v_dim, padded_dim = item.padded_v_dim;
     float* to = item.scratch.v_tile;

@@ -1,10 +1,16 @@
 #include "kvasir/attention/cost_model.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "kvasir/attention/batch_attention.h"
+#include "kvasir/kernels/cpu_target.h"
 
 namespace kvasir {
 
@@ -87,11 +93,29 @@ AttentionCosts MeasureAttentionCosts(ThreadPool& pool) {
   // Sequences of one key are all start and finish.
   constexpr int32_t kItems = 64;
   set(Probe(4, 64, kItems, 1).MeasurePs(single, kRepeats) / kItems, &costs.item_ps);
-  // 64 MiB, more than the last-level cache that a few threads have to themselves, read by all.
-  Probe stream(1, 128, 16, 8192);
-  set(stream.MeasurePs(pool, 2) * double(pool.thread_count()) / double(stream.kv_bytes()),
-      &costs.kv_byte_ps);
+  // Twice the last-level cache, and half of what a thread has of it, read by all threads.
+  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  if (cache > 0) costs.cache_bytes = double(cache);
+  const auto byte_ps = [&](double bytes, int repeats) {
+    constexpr int32_t kSequences = 16;
+    const double bytes_of_key = 2 * 128 * 2;
+    Probe stream(1, 128, kSequences, int32_t(bytes / bytes_of_key / kSequences));
+    return stream.MeasurePs(pool, repeats) * double(pool.thread_count()) /
+           double(stream.kv_bytes());
+  };
+  set(byte_ps(std::clamp(2 * costs.cache_bytes, 32e6, 128e6), 2), &costs.kv_byte_ps);
+  set(byte_ps(std::clamp(costs.cache_bytes / 4, 2e6, 16e6), 4), &costs.cached_byte_ps);
   return costs;
+}
+
+AttentionCosts MachineAttentionCosts(ThreadPool& pool) {
+  static std::mutex mutex;
+  static auto* const measured = new std::map<std::pair<CpuTarget, size_t>, AttentionCosts>;
+  const std::pair key(ActiveCpuTarget(), pool.thread_count());
+  std::lock_guard lock(mutex);
+  const auto found = measured->find(key);
+  if (found != measured->end()) return found->second;
+  return measured->emplace(key, MeasureAttentionCosts(pool)).first->second;
 }
 
 }  // namespace kvasir

@@ -31,6 +31,13 @@ struct TileRange {
   size_t last;
 };
 
+// Offsets in a split: of a tile, and of the tiles that are used, in order.
+struct TilePlace {
+  size_t token;
+  size_t first;
+  size_t last;
+};
+
 // Rows are dealt to blocks of equal size <= kBlockRowsMax; block i has its queries, scaled, in
 // q + i * head_dim * kBlockRowsMax as [head_dim, kBlockRowsMax], so that the numbers which meet one
 // dim of K lie side by side.

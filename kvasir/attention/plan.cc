@@ -3,6 +3,8 @@
 // computes what, never a result: splits and their fold are the same whatever the cut.
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 
 #include "kvasir/attention/attend.h"
 #include "kvasir/attention/batch_attention.h"
@@ -13,9 +15,12 @@ namespace {
 
 // A piece that is cut off should be worth several starts of an item.
 constexpr double kCutItems = 8;
-// Pieces per thread: with the longest first, the last to finish is late by at most about 1 / 16 of
-// what each thread does, and usually far less, since sizes differ.
-constexpr double kPiecesPerThread = 16;
+// How far above its share of the work a thread may be for want of smaller pieces. A cut costs a
+// partial state for each row and split behind it, so that there are none without need.
+constexpr double kImbalanceMax = 1.03;
+// The finest cut: with the longest first, the last of 32 pieces a thread to finish is late by less
+// than that.
+constexpr double kPiecesPerThread = 32;
 // Sharing must save at least this part of the cost: the model is no better than that.
 constexpr double kGainMin = 0.05;
 
@@ -60,8 +65,12 @@ class AttentionPlanner {
   int32_t QueryTile() const {
     return std::max(int32_t(kQueryTileRows / plan_.spec_.group_size()), 1);
   }
-  // Predicted picoseconds of `queries` queries, in tiles, over `tokens` keys of one KV head.
-  double TiledCost(int32_t queries, int32_t tokens) const;
+  // Predicted picoseconds of `queries` queries, in tiles, over `tokens` keys of one KV head that
+  // are read at `key_ps`, after the first time.
+  double TiledCost(int32_t queries, int32_t tokens, double key_ps) const;
+  // Into how many runs a piece is cut so that none costs more than `cost_max`.
+  int32_t RunsOf(const AttentionWorkItem& piece, double cost_max) const;
+  bool IsBalanced(double cost_max, double share);
 
   const PagedKv& kv_;
   BatchAttentionPlan& plan_;
@@ -69,22 +78,23 @@ class AttentionPlanner {
   size_t slot_count_ = 0;
 };
 
-double BatchAttentionPlan::Cost(const AttentionWorkItem& item) const {
-  const size_t rows = size_t(item.row_end - item.row_begin) * spec_.group_size();
+double BatchAttentionPlan::KeyCost(int32_t queries, double key_ps) const {
+  const size_t rows = size_t(queries) * spec_.group_size();
   const bool is_widened = !is_blocks_ || rows > kStreamRowsTypical;
-  return costs_.item_ps +
-         double(item.kv_end - item.kv_begin) *
-             costs_.KeyPs(rows, spec_.head_dim + spec_.v_dim(), key_bytes_, is_widened);
+  return costs_.KeyPs(rows, spec_.head_dim + spec_.v_dim(), key_ps, is_widened);
 }
 
-double AttentionPlanner::TiledCost(int32_t queries, int32_t tokens) const {
-  const int32_t tile = QueryTile();
-  AttentionWorkItem item;
-  item.kv_end = tokens;
-  item.row_end = tile;
-  double cost = double(queries / tile) * plan_.Cost(item);
-  item.row_end = queries % tile;
-  if (item.row_end > 0) cost += plan_.Cost(item);
+double BatchAttentionPlan::Cost(const AttentionWorkItem& item) const {
+  const double key_ps = double(key_bytes_) * costs_.kv_byte_ps;
+  return costs_.item_ps +
+         double(item.kv_end - item.kv_begin) * KeyCost(item.row_end - item.row_begin, key_ps);
+}
+
+double AttentionPlanner::TiledCost(int32_t queries, int32_t tokens, double key_ps) const {
+  const int32_t tile = QueryTile(), rest = queries % tile;
+  const double item_ps = plan_.costs_.item_ps;
+  double cost = queries / tile * (item_ps + tokens * plan_.KeyCost(tile, key_ps));
+  if (rest > 0) cost += item_ps + tokens * plan_.KeyCost(rest, key_ps);
   return cost;
 }
 
@@ -131,20 +141,29 @@ void AttentionPlanner::AddPiece(const AttentionWorkItem& piece) {
   plan_.pieces_.push_back(piece);
 }
 
-// Flat: each sequence reads the pages for its own queries. Shared: tiles of all queries read them.
+// Flat: each sequence reads the pages for its own queries, the first from memory, the others from
+// the last-level cache if all heads' fit there. Shared: the first tile of all queries reads them
+// from memory, the others from the cache.
 bool AttentionPlanner::SharingPays(std::span<const int32_t> members,
                                    std::span<const int32_t> qo_indptr, int32_t tokens) const {
+  const AttentionCosts& costs = plan_.costs_;
+  const double bytes = double(plan_.key_bytes_);
+  const double memory_ps = bytes * costs.kv_byte_ps, cached_ps = bytes * costs.cached_byte_ps;
+  const double all_bytes = bytes * tokens * plan_.spec_.num_kv_heads;
+  const double again_ps = all_bytes <= costs.cache_bytes / 2 ? cached_ps : memory_ps;
   int32_t queries = 0;
   double flat = 0;
   for (const int32_t b : members) {
     const int32_t q_len = qo_indptr[size_t(b) + 1] - qo_indptr[size_t(b)];
+    flat += TiledCost(q_len, tokens, queries == 0 ? memory_ps : again_ps);
     queries += q_len;
-    flat += TiledCost(q_len, tokens);
   }
+  const int32_t first = std::min(queries, QueryTile());
   const double merged_floats =
       double(queries) * plan_.spec_.group_size() * (plan_.spec_.v_dim() + 2);
-  const double shared =
-      TiledCost(queries, tokens) + 2 * merged_floats * plan_.costs_.merge_float_ps;
+  const double shared = TiledCost(first, tokens, memory_ps) +
+                        TiledCost(queries - first, tokens, cached_ps) +
+                        2 * merged_floats * costs.merge_float_ps;
   return shared < flat * (1 - kGainMin);
 }
 
@@ -209,22 +228,56 @@ void AttentionPlanner::AddSequence(int32_t sequence, std::span<const int32_t> qo
   }
 }
 
-// Cuts the pieces that are too long for balance into runs of whole splits.
+int32_t AttentionPlanner::RunsOf(const AttentionWorkItem& piece, double cost_max) const {
+  const int32_t splits = (piece.kv_end - piece.kv_begin + kKvSplitTokens - 1) / kKvSplitTokens;
+  const double cost = plan_.Cost(piece);
+  if (splits <= 1 || cost <= cost_max) return 1;
+  const int32_t wanted = int32_t(std::min(std::ceil(cost / cost_max), double(splits)));
+  const int32_t run_splits = (splits + wanted - 1) / wanted;
+  return (splits + run_splits - 1) / run_splits;
+}
+
+// Whether the busiest thread is close to its share when pieces are cut at cost_max and handed out
+// longest first. Small pieces fill whatever gaps the large ones leave.
+bool AttentionPlanner::IsBalanced(double cost_max, double share) {
+  const double small = share / kPiecesPerThread;
+  std::vector<double>& large = plan_.costs_of_runs_;
+  large.clear();
+  for (const AttentionWorkItem& piece : plan_.pieces_) {
+    const int32_t runs = RunsOf(piece, cost_max);
+    const double cost = plan_.Cost(piece) / runs;
+    if (cost <= small) continue;
+    large.insert(large.end(), size_t(runs) * plan_.spec_.num_kv_heads, cost);
+  }
+  std::sort(large.begin(), large.end(), std::greater<>());
+  std::vector<double>& busy = plan_.busy_;
+  busy.assign(plan_.thread_count_, 0.0);
+  for (const double cost : large) *std::min_element(busy.begin(), busy.end()) += cost;
+  return *std::max_element(busy.begin(), busy.end()) <= share * kImbalanceMax;
+}
+
+// Cuts the pieces that are too long for balance into runs of whole splits, as coarsely as will do.
 void AttentionPlanner::CutPieces() {
   if (plan_.thread_count_ == 1) return;
-  double total = 0;
-  for (const AttentionWorkItem& piece : plan_.pieces_) total += plan_.Cost(piece);
-  total *= plan_.spec_.num_kv_heads;
-  const double cost_max = std::max(total / (double(plan_.thread_count_) * kPiecesPerThread),
-                                   kCutItems * plan_.costs_.item_ps);
+  double total = 0, largest = 0;
+  for (const AttentionWorkItem& piece : plan_.pieces_) {
+    const double cost = plan_.Cost(piece);
+    total += cost;
+    largest = std::max(largest, cost);
+  }
+  const double share = total * plan_.spec_.num_kv_heads / double(plan_.thread_count_);
+  double cost_max = largest;
+  for (double parts = 1; largest > share / kPiecesPerThread; parts *= 2) {
+    if (IsBalanced(cost_max, share) || parts > kPiecesPerThread) break;
+    cost_max = std::min(largest, std::max(share / parts, kCutItems * plan_.costs_.item_ps));
+  }
   const size_t whole_count = plan_.pieces_.size();
   for (size_t i = 0; i < whole_count; ++i) {
     const AttentionWorkItem whole = plan_.pieces_[i];
+    const int32_t runs = RunsOf(whole, cost_max);
+    if (runs == 1) continue;
     const int32_t splits = (whole.kv_end - whole.kv_begin + kKvSplitTokens - 1) / kKvSplitTokens;
-    const double cost = plan_.Cost(whole);
-    if (splits <= 1 || cost <= cost_max) continue;
-    const int32_t runs_wanted = int32_t(std::min(cost / cost_max + 1, double(splits)));
-    const int32_t run_tokens = (splits + runs_wanted - 1) / runs_wanted * kKvSplitTokens;
+    const int32_t run_tokens = (splits + runs - 1) / runs * kKvSplitTokens;
     plan_.pieces_[i].kv_end = whole.kv_begin + run_tokens;
     for (int32_t begin = whole.kv_begin + run_tokens; begin < whole.kv_end; begin += run_tokens) {
       AttentionWorkItem run = whole;

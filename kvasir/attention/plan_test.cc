@@ -129,7 +129,7 @@ TEST(PlanTest, CoversEveryRowAndKeyOnce) {
     const AttentionSpec spec = Spec(1 + random() % 12, windows[random() % 6]);
     const size_t thread_count = 1 + random() % 4;
     AttentionPlanOptions options = {.thread_count = thread_count};
-    if (random() % 2 == 0) options.costs.kv_byte_ps = 1e5;  // sharing pays wherever there is any
+    if (random() % 2 == 0) options.costs = CostsThatShare();
     const Status status = PlanBatchAttention(spec, lengths.qo_indptr, lengths.kv, options, &plan);
     ASSERT_TRUE(status.ok()) << status.message();
     CheckInvariants(spec, lengths, plan);
@@ -140,14 +140,20 @@ TEST(PlanTest, CoversEveryRowAndKeyOnce) {
   }
 }
 
-TEST(PlanTest, OneLongSequenceIsSharedOut) {
-  const Lengths lengths({{1, 8192}});
+// Three equal heads for two threads: something has to be cut. Two heads: nothing.
+TEST(PlanTest, OneLongSequenceIsSharedOutIfItMustBe) {
   BatchAttentionPlan plan;
+  const Lengths three({{1, 8192}}, 3), two({{1, 8192}}, 2);
   ASSERT_TRUE(
-      PlanBatchAttention(Spec(3), lengths.qo_indptr, lengths.kv, {.thread_count = 2}, &plan).ok());
-  EXPECT_GE(plan.work_items().size(), 8u);
-  EXPECT_LE(plan.work_items().size(), 32u);
+      PlanBatchAttention(Spec(3, -1, 3), three.qo_indptr, three.kv, {.thread_count = 2}, &plan)
+          .ok());
+  EXPECT_GE(plan.work_items().size(), 2u);
+  EXPECT_LE(plan.work_items().size(), 8u);
   EXPECT_EQ(plan.merged_rows().size(), 1u);
+  ASSERT_TRUE(
+      PlanBatchAttention(Spec(3, -1, 2), two.qo_indptr, two.kv, {.thread_count = 2}, &plan).ok());
+  EXPECT_EQ(plan.work_items().size(), 1u);
+  EXPECT_TRUE(plan.merged_rows().empty());
 }
 
 TEST(PlanTest, AWindowSkipsWholeSplits) {
@@ -208,7 +214,7 @@ TEST(PlanTest, SharedPagesAreReadTogether) {
   share(0, 2, 64);
   share(0, 3, 32);
   AttentionPlanOptions options = {.thread_count = 1};
-  options.costs.kv_byte_ps = 1e5;
+  options.costs = CostsThatShare();
   BatchAttentionPlan plan;
   ASSERT_TRUE(PlanBatchAttention(Spec(4), lengths.qo_indptr, lengths.kv, options, &plan).ok());
   std::map<std::pair<int32_t, int32_t>, int32_t> rows_of_range;
@@ -273,7 +279,7 @@ TEST(PlanTest, RefusesWhatDoesNotFitTogether) {
 }
 
 TEST(PlanTest, RunAllocatesNothing) {
-  const AttentionSpec spec = Spec(3);
+  const AttentionSpec spec = Spec(3, -1, 1);
   std::mt19937 random(1);
   std::vector<TestSequence> sequences = {RandomSequence(spec, KvFormat::kBF16, 3000, 1, random),
                                          RandomSequence(spec, KvFormat::kBF16, 100, 100, random)};

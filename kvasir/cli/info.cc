@@ -155,6 +155,7 @@ std::string ToTable(const Json& info) {
   line("instructions", Text(cpu["target"]) + " in force, of " + targets + "; numerics class " +
                            Text(cpu["numerics_class"]));
   line("activations", Text(info["activations"]));
+  line("cascade", info["cascade"].get<bool>() ? "on: shared KV blocks are read once" : "off");
   char per_token[64];
   std::snprintf(per_token, sizeof(per_token), "%.0f bytes a token",
                 memory["kv_bytes_per_token"].get<double>());
@@ -191,6 +192,7 @@ Status RunInfo(const InfoOptions& options) {
                      {"kv", options.model.kv_format},
                      {"activations", options.model.activations},
                      {"block_select_tokens", options.model.block_select_tokens},
+                     {"cascade", !options.model.no_cascade},
                      {"memory", MemoryJson(plan, available_bytes, fits)}};
   if (options.json) {
     KVASIR_RETURN_IF_ERROR(PrintJson(info));

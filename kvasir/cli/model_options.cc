@@ -61,6 +61,9 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
       "instruction set (default: $KVASIR_TARGET,\nelse auto: the best that this CPU has)");
   AddCountFlag(app, "--chunk", &options->chunk_tokens, 1, kChunkTokensMax,
                "prompt tokens computed at once; answers do\nnot depend on it (default: 512)");
+  AddSwitch(app, "--no-cascade", &options->no_cascade,
+            "read KV blocks that sequences share once for\neach of them; answers do not depend on "
+            "it");
 }
 
 Result<std::string> ResolveModelPath(const ModelOptions& options) {
@@ -116,6 +119,7 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
   ProgressBar progress("loading " + loaded.name, StderrIsTerminal());
   LoadOptions load_options;
   load_options.activations = ActivationsFor(options);
+  load_options.cascade = !options.no_cascade;
   load_options.row_count_max = std::max(options.chunk_tokens, sequence_count);
   load_options.on_progress = [&progress](double share) { progress.Update(share); };
   KVASIR_ASSIGN_OR_RETURN(loaded.model, LoadModel(checkpoint, load_options, *loaded.pool));

@@ -33,6 +33,7 @@ struct ModelOptions {
   std::string target;  // empty: $KVASIR_TARGET, else auto
   size_t chunk_tokens = 512;
   size_t block_select_tokens = 0;  // 0 = off
+  bool no_cascade = false;
 };
 
 // Contexts beyond it must be asked for: their keys and values take more memory than the weights of
@@ -42,7 +43,7 @@ inline constexpr size_t kContextTokensDefaultMax = 8192;
 // Which flags a command has besides --model.
 enum class ModelFlags {
   kFile,    // only the file is opened: no further flags
-  kKernel,  // --threads --kv --activations --target --chunk
+  kKernel,  // --threads --kv --activations --target --chunk --no-cascade
   kEngine,  // those and --context --kv-bytes --block-select
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);

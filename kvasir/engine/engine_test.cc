@@ -72,7 +72,7 @@ std::vector<Request> MixedRequests(uint32_t seed, size_t count, size_t context_t
 std::vector<TokenId> ReferenceAnswer(const Request& request, size_t context_tokens) {
   std::vector<TokenId> tokens = request.prompt;
   const size_t prompt_count = tokens.size();
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   while (tokens.size() < context_tokens && tokens.size() - prompt_count < request.token_count_max) {
     std::vector<float> logits = FakeModel::LogitsAfter(tokens);
     const std::span<const TokenId> all(tokens);

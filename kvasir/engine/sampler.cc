@@ -1,7 +1,5 @@
 #include "kvasir/engine/sampler.h"
 
-#include "kvasir/kernels/sampling.h"
-
 namespace kvasir {
 
 TokenId Sampler::Next(const Sequence& sequence, std::span<float> logits) {

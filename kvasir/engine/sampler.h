@@ -6,11 +6,10 @@
 #define KVASIR_ENGINE_SAMPLER_H_
 
 #include <span>
-#include <utility>
-#include <vector>
 
 #include "kvasir/engine/sequence.h"
 #include "kvasir/formats/token_id.h"
+#include "kvasir/kernels/sampling.h"
 
 namespace kvasir {
 
@@ -21,7 +20,7 @@ class Sampler {
   TokenId Next(const Sequence& sequence, std::span<float> logits);
 
  private:
-  std::vector<std::pair<float, TokenId>> scratch_;
+  SamplingScratch scratch_;
 };
 
 }  // namespace kvasir

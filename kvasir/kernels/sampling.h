@@ -1,18 +1,18 @@
-// Sampling: logits -> a token: greedy, temperature, top-k, top-p, min-p and penalties, without a
-// full sort of the vocabulary. A draw is a function of (seed, position) and the row alone: it never
-// depends on the slot, the batch, the thread or the instruction set. Ties go to the lowest id. Free
-// functions without state: any thread.
+// Sampling one token: logits -> a token: greedy, temperature, top-k, top-p, min-p, penalties and
+// biases, without a full sort of the vocabulary. A draw is a function of (seed, position) and the
+// row alone: it never depends on the slot, the batch, the thread or the instruction set. Ties go to
+// the lowest id. Free functions without state: any thread. batch_sampling.h has the same for
+// batches, from logits and from probabilities.
 
 #ifndef KVASIR_KERNELS_SAMPLING_H_
 #define KVASIR_KERNELS_SAMPLING_H_
 
-#include <array>
 #include <cstdint>
 #include <span>
-#include <utility>
-#include <vector>
 
 #include "kvasir/formats/token_id.h"
+#include "kvasir/kernels/philox.h"
+#include "kvasir/kernels/sample_row.h"
 
 namespace kvasir {
 
@@ -26,6 +26,13 @@ struct SamplingParams {
   float presence_penalty = 0;    // subtracted once from every generated token
   float frequency_penalty = 0;   // subtracted per occurrence
   uint64_t seed = 0;
+  FilterApplyOrder filter_apply_order = FilterApplyOrder::kTopKFirst;
+};
+
+// What is added to the logit of one token; -inf bans it.
+struct LogitBias {
+  TokenId token = 0;
+  float bias = 0;
 };
 
 // The token with the largest logit, the lowest id among equals. NaN counts as -inf; all -inf gives
@@ -38,20 +45,17 @@ TokenId ArgMax(std::span<const float> logits);
 void ApplyPenalties(const SamplingParams& params, std::span<const TokenId> prompt,
                     std::span<const TokenId> generated, std::span<float> logits);
 
-// Draws from softmax(logits / temperature) cut by top-k, then top-p, then min-p, renormalised.
-// `position` is the index of the token in its sequence. `scratch` saves allocations between calls.
-// Greedy when temperature is not above 0. NaN and -inf are never drawn, unless there is nothing
-// else: then 0; +inf logits share the draw equally.
+// Adds each bias to its token's logit, in place; a token that occurs twice gets both. REQUIRES
+// every token to be an index into logits.
+void ApplyLogitBias(std::span<const LogitBias> biases, std::span<float> logits);
+
+// Draws from softmax(logits / temperature) cut by top-k, then top-p, then min-p, renormalised; with
+// kJoint top-p looks at the probabilities before top-k. `position` is the index of the token in its
+// sequence. `scratch` saves allocations between calls. Greedy when temperature is not above 0. NaN
+// and -inf are never drawn, unless there is nothing else: then 0; +inf logits share the draw
+// equally.
 TokenId Sample(const SamplingParams& params, uint64_t position, std::span<const float> logits,
-               std::vector<std::pair<float, TokenId>>* scratch);
-
-// Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as
-// 1, 2, 3" (2011): 128 random bits that are a pure function of counter and key.
-std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
-
-// A uniform number in [0, 1) with 53 random bits: Philox with the seed as key and the position as
-// counter.
-double UniformFromSeed(uint64_t seed, uint64_t position);
+               SamplingScratch* scratch);
 
 }  // namespace kvasir
 

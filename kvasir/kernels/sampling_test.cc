@@ -2,117 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <limits>
-#include <numeric>
 #include <random>
 
 #include <gtest/gtest.h>
 
+#include "kvasir/kernels/sampling_test_util.h"
+
 namespace kvasir {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-std::vector<float> RandomLogits(size_t count, uint32_t seed, float spread = 3) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, spread);
-  std::vector<float> logits(count);
-  for (float& logit : logits) logit = normal(random);
-  return logits;
-}
-
-// The distribution that Sample draws from, in float64 and with a full sort: the definition in
-// sampling.h read word for word.
-std::vector<double> ExactDistribution(const SamplingParams& params,
-                                      const std::vector<float>& logits) {
-  std::vector<size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return logits[a] > logits[b]; });
-  if (params.top_k > 0 && params.top_k < order.size()) order.resize(params.top_k);
-  std::vector<double> p(logits.size(), 0.0);
-  const auto normalise = [&] {
-    double sum = 0;
-    for (size_t i : order) sum += p[i];
-    for (size_t i : order) p[i] /= sum;
-  };
-  const auto cut = [&](size_t keep) {
-    for (size_t rank = keep; rank < order.size(); ++rank) p[order[rank]] = 0;
-    order.resize(keep);
-    normalise();
-  };
-  const double best = logits[order[0]];
-  for (size_t i : order) p[i] = std::exp((logits[i] - best) / double{params.temperature});
-  normalise();
-  if (params.top_p < 1) {
-    size_t keep = 0;
-    for (double sum = 0; keep < order.size() && sum < double{params.top_p};)
-      sum += p[order[keep++]];
-    cut(std::max<size_t>(keep, 1));
-  }
-  size_t keep = 1;
-  while (keep < order.size() && p[order[keep]] >= params.min_p * p[order[0]]) ++keep;
-  cut(keep);
-  return p;
-}
-
-// The upper bound of a chi-square variable with `freedom` degrees that a right implementation
-// passes with probability 1 - 1e-6 (Wilson and Hilferty's approximation, z = 4.75).
-double ChiSquareLimit(double freedom) {
-  const double v = 2 / (9 * freedom);
-  return freedom * std::pow(1 - v + 4.75 * std::sqrt(v), 3);
-}
-
-// Draws many times and compares the counts with `p`; outcomes expected less than 10 times are one
-// class. Impossible outcomes must not occur at all.
-void ExpectDrawsFollow(const std::vector<double>& p, int draw_count,
-                       const std::function<TokenId(uint64_t)>& draw) {
-  std::vector<int> observed(p.size(), 0);
-  for (int i = 0; i < draw_count; ++i) ++observed[draw(i)];
-  double chi_square = 0, rare_expected = 0;
-  int classes = 0, rare_observed = 0;
-  const auto add = [&](double expected, int count) {
-    chi_square += (count - expected) * (count - expected) / expected;
-    ++classes;
-  };
-  for (size_t i = 0; i < p.size(); ++i) {
-    if (p[i] == 0) {
-      EXPECT_EQ(observed[i], 0) << "token " << i << " was cut";
-    } else if (p[i] * draw_count < 10) {
-      rare_expected += p[i] * draw_count;
-      rare_observed += observed[i];
-    } else {
-      add(p[i] * draw_count, observed[i]);
-    }
-  }
-  if (rare_expected >= 10) add(rare_expected, rare_observed);
-  if (classes < 2) return;  // one outcome, and nothing impossible occurred
-  EXPECT_LT(chi_square, ChiSquareLimit(classes - 1)) << classes << " classes";
-}
-
-TEST(Philox, MatchesTheKnownAnswersOfRandom123) {
-  using Words = std::array<uint32_t, 4>;
-  EXPECT_EQ(Philox4x32({0, 0, 0, 0}, {0, 0}),
-            (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(Philox4x32({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}),
-            (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
-  // The digits of pi.
-  EXPECT_EQ(Philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
-            (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
-}
-
-TEST(UniformFromSeed, IsUniformAlongPositionsAndAlongSeeds) {
-  const std::vector<double> p(64, 1.0 / 64);
-  ExpectDrawsFollow(p, 64000, [](uint64_t i) { return TokenId(UniformFromSeed(7, i) * 64); });
-  ExpectDrawsFollow(p, 64000, [](uint64_t i) { return TokenId(UniformFromSeed(i, 7) * 64); });
-  ExpectDrawsFollow(p, 64000,
-                    [](uint64_t i) { return TokenId(UniformFromSeed(i << 32, i << 40) * 64); });
-  for (uint64_t i = 0; i < 1000; ++i) {
-    EXPECT_GE(UniformFromSeed(i, 0), 0);
-    EXPECT_LT(UniformFromSeed(i, 0), 1);
-  }
+RowFilter FilterOf(const SamplingParams& params) {
+  return {.temperature = params.temperature,
+          .top_k = params.top_k,
+          .top_p = params.top_p,
+          .min_p = params.min_p,
+          .order = params.filter_apply_order};
 }
 
 TEST(ArgMax, FindsTheFirstLargestWhereverItStands) {
@@ -165,21 +69,31 @@ TEST(ApplyPenalties, OffLeavesTheBits) {
   EXPECT_EQ(logits, before);
 }
 
+TEST(ApplyLogitBias, AddsToTheTokensNamed) {
+  std::vector<float> logits = {1, 2, 3, 4};
+  ApplyLogitBias(std::vector<LogitBias>{{1, 0.5f}, {3, -kInf}, {1, 0.25f}}, logits);
+  EXPECT_EQ(logits, (std::vector<float>{1, 2.75f, 3, -kInf}));
+  ApplyLogitBias({}, logits);
+  EXPECT_EQ(logits, (std::vector<float>{1, 2.75f, 3, -kInf}));
+}
+
 TEST(Sample, FollowsTheExactDistribution) {
   struct Case {
     float temperature;
     uint32_t top_k;
     float top_p;
     float min_p;
+    FilterApplyOrder order = FilterApplyOrder::kTopKFirst;
   };
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   uint32_t seed = 0;
   for (const Case& c :
        {Case{1, 0, 1, 0}, Case{0.7f, 0, 1, 0}, Case{2.5f, 0, 1, 0}, Case{1, 5, 1, 0},
         Case{1, 99, 1, 0}, Case{1, 1, 1, 0}, Case{1, 1000, 1, 0}, Case{1, 0, 0.9f, 0},
         Case{3, 0, 0.5f, 0}, Case{1, 0, 0.999f, 0}, Case{1, 0, 0, 0}, Case{1, 0, 1, 0.1f},
         Case{1, 0, 1, 1}, Case{1.5f, 40, 0.8f, 0.02f}, Case{1.5f, 7, 0.95f, 0.2f},
-        Case{4, 60, 0.99f, 0.001f}}) {
+        Case{4, 60, 0.99f, 0.001f}, Case{1.5f, 40, 0.8f, 0.02f, FilterApplyOrder::kJoint},
+        Case{2, 9, 0.6f, 0, FilterApplyOrder::kJoint}}) {
     SCOPED_TRACE(testing::Message() << "temperature " << c.temperature << " top_k " << c.top_k
                                     << " top_p " << c.top_p << " min_p " << c.min_p);
     SamplingParams params;
@@ -187,9 +101,10 @@ TEST(Sample, FollowsTheExactDistribution) {
     params.top_k = c.top_k;
     params.top_p = c.top_p;
     params.min_p = c.min_p;
+    params.filter_apply_order = c.order;
     params.seed = ++seed;
     const std::vector<float> logits = RandomLogits(101, 11 + seed);
-    ExpectDrawsFollow(ExactDistribution(params, logits), 40000,
+    ExpectDrawsFollow(ExactDistribution(FilterOf(params), logits), 40000,
                       [&](uint64_t i) { return Sample(params, i, logits, &scratch); });
   }
 }
@@ -198,7 +113,7 @@ TEST(Sample, FollowsTheExactDistribution) {
 // weight inside it is drawn.
 TEST(Sample, KeepsTheSupportOnLargeRows) {
   std::mt19937 random(5);
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   for (int trial = 0; trial < 30; ++trial) {
     const std::vector<float> logits =
         RandomLogits(2000 + random() % 3000, random(), 0.5f + float(random() % 40) / 10);
@@ -207,7 +122,7 @@ TEST(Sample, KeepsTheSupportOnLargeRows) {
     params.top_k = random() % 2 ? 1 + random() % 300 : 0;
     params.top_p = random() % 2 ? float(random() % 1000) / 1000 : 1;
     params.min_p = random() % 2 ? float(random() % 1000) / 5000 : 0;
-    const std::vector<double> p = ExactDistribution(params, logits);
+    const std::vector<double> p = ExactDistribution(FilterOf(params), logits);
     std::vector<bool> drawn(p.size(), false);
     for (uint64_t i = 0; i < 2000; ++i) {
       const TokenId token = Sample(params, i, logits, &scratch);
@@ -223,7 +138,7 @@ TEST(Sample, KeepsTheSupportOnLargeRows) {
 TEST(Sample, WeightsAreTheExponentialToTheLastBits) {
   uint64_t position = 0;  // of a draw so high that it falls on token 0 only when it stands alone
   while (UniformFromSeed(0, position) < 0.95) ++position;
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   for (float logit = -0.01f; logit > -7; logit -= 0.037f) {
     std::vector<float> logits(2000, logit);
     logits[0] = 0;
@@ -237,17 +152,17 @@ TEST(Sample, WeightsAreTheExponentialToTheLastBits) {
 }
 
 TEST(Sample, TiesGoToTheLowestIds) {
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   const std::vector<float> logits(1000, 1.5f);
   SamplingParams params;
   EXPECT_EQ(Sample(params, 3, logits, &scratch), 0);
   params.temperature = 1;
   params.top_k = 4;
-  ExpectDrawsFollow(ExactDistribution(params, logits), 4000,
+  ExpectDrawsFollow(ExactDistribution(FilterOf(params), logits), 4000,
                     [&](uint64_t i) { return Sample(params, i, logits, &scratch); });
   params.top_k = 0;
   params.top_p = 0.05f;
-  ExpectDrawsFollow(ExactDistribution(params, logits), 20000,
+  ExpectDrawsFollow(ExactDistribution(FilterOf(params), logits), 20000,
                     [&](uint64_t i) { return Sample(params, i, logits, &scratch); });
   // Equal logits on both sides of a full selection buffer.
   std::vector<float> rising(400, 0.0f);
@@ -255,12 +170,12 @@ TEST(Sample, TiesGoToTheLowestIds) {
   params.top_p = 1;
   params.top_k = 6;
   params.temperature = 50;
-  ExpectDrawsFollow(ExactDistribution(params, rising), 6000,
+  ExpectDrawsFollow(ExactDistribution(FilterOf(params), rising), 6000,
                     [&](uint64_t i) { return Sample(params, i, rising, &scratch); });
 }
 
 TEST(Sample, IsDefinedForEveryFloat) {
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   for (uint32_t top_k : {0, 3}) {
     for (float top_p : {1.0f, 0.9f}) {
       SamplingParams params;
@@ -288,7 +203,7 @@ TEST(Sample, IsDefinedForEveryFloat) {
 }
 
 TEST(Sample, ExtremeTemperatures) {
-  std::vector<std::pair<float, TokenId>> scratch;
+  SamplingScratch scratch;
   const std::vector<float> logits = {1, 3, 2.9f, -kInf};
   SamplingParams params;
   for (float cold : {-1.0f, kNan, 1e-45f, 1e-30f, 1e-4f}) {
@@ -305,7 +220,9 @@ TEST(Sample, DependsOnSeedAndPositionOnly) {
   SamplingParams params;
   params.temperature = 1;
   params.seed = 42;
-  std::vector<std::pair<float, TokenId>> scratch, dirty(9000, {1.0f, 3});
+  SamplingScratch scratch, dirty;
+  dirty.Reserve(9000);
+  std::fill(dirty.weights.begin(), dirty.weights.end(), 1.0f);
   int differing_seed = 0, differing_position = 0;
   for (uint64_t i = 0; i < 200; ++i) {
     const TokenId token = Sample(params, i, logits, &scratch);

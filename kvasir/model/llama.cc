@@ -12,11 +12,12 @@
 namespace kvasir {
 
 LlamaModel::LlamaModel(ModelSpec spec, NetworkWeights weights, Activations activations,
-                       size_t row_count_max, ThreadPool& pool)
+                       const LoadOptions& options, ThreadPool& pool)
     : spec_(std::move(spec)),
       weights_(std::move(weights)),
       activations_(std::move(activations)),
-      row_count_max_(row_count_max),
+      row_count_max_(options.row_count_max),
+      cascade_(options.cascade),
       pool_(pool) {}
 
 size_t LlamaModel::ActivationBytes(size_t row_count, size_t logit_row_count) const {
@@ -100,7 +101,9 @@ Status LlamaModel::Validate(const Batch& batch, MatrixView<float> logits) const 
 Status LlamaModel::PlanAttention(const Batch& batch) {
   AttentionSpec attention{spec_.q_head_count,    spec_.kv_head_count, spec_.head_dim,
                           spec_.attention_scale, /*window_left=*/-1,  spec_.attention_soft_cap};
-  const AttentionPlanOptions options = {.thread_count = pool_.thread_count()};
+  AttentionPlanOptions options = {.thread_count = pool_.thread_count(), .cascade = cascade_};
+  // With one sequence there is nothing to weigh that the defaults would get wrong.
+  if (batch.kv.batch_size() > 1) options.costs = MachineAttentionCosts(pool_);
   KVASIR_RETURN_IF_ERROR(PlanBatchAttention(attention, batch.qo_indptr, batch.kv, options, &plan_));
   KVASIR_RETURN_IF_ERROR(PlanBlockSelection(batch, attention, options));
   if (spec_.sliding_window == 0) return OkStatus();

@@ -17,8 +17,8 @@ namespace kvasir {
 class LlamaModel final : public Model {
  public:
   // `pool` must outlive the model.
-  LlamaModel(ModelSpec spec, NetworkWeights weights, Activations activations, size_t row_count_max,
-             ThreadPool& pool);
+  LlamaModel(ModelSpec spec, NetworkWeights weights, Activations activations,
+             const LoadOptions& options, ThreadPool& pool);
 
   const ModelSpec& spec() const override { return spec_; }
   size_t weight_bytes() const override { return weights_.byte_count; }
@@ -43,6 +43,7 @@ class LlamaModel final : public Model {
   NetworkWeights weights_;
   Activations activations_;
   size_t row_count_max_;
+  bool cascade_;
   ThreadPool& pool_;
   BatchAttentionPlan plan_;
   BatchAttentionPlan sliding_plan_;

@@ -155,7 +155,7 @@ Result<std::unique_ptr<Model>> LoadModel(const Checkpoint& checkpoint, const Loa
                           Activations::Create(spec, options.row_count_max, pool.thread_count()));
   KVASIR_ASSIGN_OR_RETURN(NetworkWeights weights, Loader(checkpoint, options, pool).Load());
   return std::unique_ptr<Model>(std::make_unique<LlamaModel>(
-      spec, std::move(weights), std::move(activations), options.row_count_max, pool));
+      spec, std::move(weights), std::move(activations), options, pool));
 }
 
 }  // namespace kvasir

@@ -48,6 +48,9 @@ class Model {
 struct LoadOptions {
   ActivationPrecision activations = ActivationPrecision::kInt8;
   size_t row_count_max = 512;  // rows of the largest batch: sizes the activation buffers
+  // Reads KV blocks that several sequences of a batch share once for all of them, where the costs
+  // of this machine say that it pays. Changes no result.
+  bool cascade = true;
   // Called from the loading thread with the share of the weights that is ready, 0..1; may be empty.
   std::function<void(double)> on_progress;
 };

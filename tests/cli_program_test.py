@@ -188,6 +188,25 @@ class Facts(unittest.TestCase):
         self.assertEqual(forced["cpu"]["target"], "portable")
         self.assertIn("layers", run("info").stdout)
 
+    def test_block_select(self):
+        selecting = json.loads(run("info", "--json", "--block-select", "1024").stdout)
+        self.assertEqual(selecting["block_select_tokens"], 1024)
+        # The extremes of 64 dims in bf16, for each of 30 layers and 3 heads, and a stamp of 8 bytes.
+        self.assertEqual(selecting["memory"]["summary_bytes"],
+                         selecting["memory"]["kv_block_count"] * (30 * 3 * 2 * 64 * 2 + 8))
+        self.refused("block_select_tokens is 100, it must be 0 or a multiple of 32", "chat", "-p",
+                     QUESTION, "--block-select", "100")
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(" ".join(str(n) for n in range(200)))
+            file.flush()
+            arguments = ["eval-select", "--text", file.name, "--depths", "256", "--budgets",
+                         "128,512", "--decode", "4", "--windows", "1", "--passkeys", "1"]
+            rows = json.loads(run(*arguments, "--json").stdout)["rows"]
+            self.assertEqual([row["budget_tokens"] for row in rows], [0, 128, 512])
+            self.assertEqual(rows[2]["mean_kl"], 0)
+            self.assertEqual(rows[2]["passkey_mean_nll"], rows[0]["passkey_mean_nll"])
+            self.assertIn("pass keys", run(*arguments).stdout)
+
     def test_bench(self):
         done = run("bench", "--tests", "pp8,tg2", "--depth", "4", "--sequences", "2", "--prompt",
                    "3", "--repetitions", "2", "--json")

@@ -1,7 +1,8 @@
 // Decode attention over selected blocks beside full attention, on the shapes of the default model
 // and of Llama 3: microseconds of one layer for the choice, for attention over what was chosen, and
-// for attention over everything. Layers rotate, so that keys, values and summaries come from memory
-// and not from the cache. `block_select_bench [threads]`.
+// for attention over everything. Layers rotate, so that all keys and values come from memory and
+// not from the cache; what a small budget chooses of all layers together may stay in a large cache,
+// in the bench as in life. `block_select_bench [threads]`.
 
 #include <algorithm>
 #include <chrono>

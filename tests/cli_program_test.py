@@ -77,6 +77,8 @@ class Refusals(unittest.TestCase):
     @needs_model
     def test_memory(self):
         self.refused("memory", "chat", "-p", QUESTION, "--kv-bytes", "20T")
+        self.refused("block_select_tokens is 100, it must be 0 or a multiple of 32", "chat", "-p",
+                     QUESTION, "--block-select", "100")
 
     @needs_model
     def test_target_from_the_environment(self):
@@ -194,8 +196,6 @@ class Facts(unittest.TestCase):
         # The extremes of 64 dims in bf16, for each of 30 layers and 3 heads, and a stamp of 8 bytes.
         self.assertEqual(selecting["memory"]["summary_bytes"],
                          selecting["memory"]["kv_block_count"] * (30 * 3 * 2 * 64 * 2 + 8))
-        self.refused("block_select_tokens is 100, it must be 0 or a multiple of 32", "chat", "-p",
-                     QUESTION, "--block-select", "100")
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write(" ".join(str(n) for n in range(200)))
             file.flush()

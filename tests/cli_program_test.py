@@ -78,6 +78,8 @@ class Refusals(unittest.TestCase):
     @needs_model
     def test_memory(self):
         self.refused("memory", "chat", "-p", QUESTION, "--kv-bytes", "20T")
+        self.refused("block_select_tokens is 100, it must be 0 or a multiple of 32", "chat", "-p",
+                     QUESTION, "--block-select", "100")
 
     @needs_model
     def test_target_from_the_environment(self):
@@ -90,8 +92,8 @@ class Help(unittest.TestCase):
         self.assertEqual(done.returncode, 0)
         self.assertIn("kvasir chat -p", done.stdout)
         self.assertRegex(run("--version").stdout, r"^kvasir \d+\.\d+\.\d+\n$")
-        for command in ["chat", "generate", "info", "bench", "perplexity", "tokenize",
-                        "attention"]:
+        for command in ["chat", "generate", "info", "bench", "perplexity", "eval-select",
+                        "tokenize", "attention"]:
             self.assertIn("Examples:", run(command, "--help").stdout)
 
 
@@ -189,6 +191,23 @@ class Facts(unittest.TestCase):
         forced = json.loads(run("info", "--json", environment={"KVASIR_TARGET": "portable"}).stdout)
         self.assertEqual(forced["cpu"]["target"], "portable")
         self.assertIn("layers", run("info").stdout)
+
+    def test_block_select(self):
+        selecting = json.loads(run("info", "--json", "--block-select", "1024").stdout)
+        self.assertEqual(selecting["block_select_tokens"], 1024)
+        # The extremes of 64 dims in bf16, for each of 30 layers and 3 heads, and a stamp of 8 bytes.
+        self.assertEqual(selecting["memory"]["summary_bytes"],
+                         selecting["memory"]["kv_block_count"] * (30 * 3 * 2 * 64 * 2 + 8))
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(" ".join(str(n) for n in range(200)))
+            file.flush()
+            arguments = ["eval-select", "--text", file.name, "--depths", "256", "--budgets",
+                         "128,512", "--decode", "4", "--windows", "1", "--passkeys", "1"]
+            rows = json.loads(run(*arguments, "--json").stdout)["rows"]
+            self.assertEqual([row["budget_tokens"] for row in rows], [0, 128, 512])
+            self.assertEqual(rows[2]["mean_kl"], 0)
+            self.assertEqual(rows[2]["passkey_mean_nll"], rows[0]["passkey_mean_nll"])
+            self.assertIn("pass keys", run(*arguments).stdout)
 
     def test_bench(self):
         done = run("bench", "--tests", "pp8,tg2", "--depth", "4", "--sequences", "2", "--prompt",

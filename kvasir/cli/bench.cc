@@ -78,6 +78,7 @@ Status PrintJsonRows(const BenchOptions& options, const LoadedModel& loaded,
                          {"prefix_cache", options.model.prefix_cache()},
                          {"weights", loaded.weights_label},
                          {"kv", options.model.kv_format},
+                         {"block_select_tokens", options.settings.block_select_tokens},
                          {"tokens_per_second_median", Median(row.rates)},
                          {"tokens_per_second_min", row.rates.front()},
                          {"tokens_per_second_max", row.rates.back()},
@@ -97,9 +98,12 @@ Status PrintJsonRows(const BenchOptions& options, const LoadedModel& loaded,
 Status PrintTable(const BenchOptions& options, const LoadedModel& loaded,
                   const std::vector<BenchRow>& rows) {
   Output output;
+  const size_t selected = options.settings.block_select_tokens;
   output.Write(loaded.name + ", " + std::to_string(loaded.pool->thread_count()) + " threads of " +
                CpuModelName() + ", " + std::string(CpuTargetName(ActiveCpuTarget())) + ", " +
-               options.model.activations + " activations\n\n");
+               options.model.activations + " activations" +
+               (selected == 0 ? "" : ", at most " + std::to_string(selected) + " tokens read") +
+               "\n\n");
   output.Write(
       "test        depth  sequences  prompt  weights  kv      tokens/s       min       max\n");
   for (const BenchRow& row : rows) {
@@ -184,6 +188,9 @@ CommandFunction AddBenchCommand(CLI::App& parent) {
                "first tokens that all sequences have in common,\nread once (default: 0)");
   AddCountFlag(app, "--repetitions", &options->settings.repetitions, 1, 1000,
                "measured runs of each test (default: 5)");
+  AddCountFlag(app, "--block-select", &options->settings.block_select_tokens, 0, size_t{1} << 24,
+               "tokens that a tg test reads of a longer context,\nsee kvasir chat --help (default: "
+               "0 = all)");
   AddSwitch(app, "--pool", &options->pool, "measure the barrier of the threads, no model");
   AddSwitch(app, "--json", &options->json, "print one JSON object");
   AddModelFlags(app, ModelFlags::kKernel, &options->model);

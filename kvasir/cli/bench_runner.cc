@@ -55,6 +55,7 @@ Result<std::vector<BenchTest>> ParseBenchTests(std::string_view list) {
 Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
                                                          const BenchSettings& settings,
                                                          std::span<const BenchTest> tests) {
+  KVASIR_RETURN_IF_ERROR(CheckBlockSelectTokens(settings.block_select_tokens));
   size_t longest = 0;
   for (const BenchTest& test : tests) longest = std::max(longest, test.token_count);
   // One more: a decode starts from a token, also at depth 0.
@@ -67,6 +68,9 @@ Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
   plan.kv_layout = model.KvLayout(settings.kv_format);
   plan.block_count = settings.sequence_count * blocks_per_sequence;
   plan.kv_bytes = plan.block_count * plan.kv_layout.block_bytes();
+  if (settings.block_select_tokens > 0) {
+    plan.summary_bytes = BlockSummaries::ByteCount(plan.kv_layout, plan.block_count);
+  }
   plan.logit_row_count = settings.sequence_count;
   plan.logit_bytes = plan.logit_row_count * model.spec().vocab_size * sizeof(float);
   plan.activation_bytes = model.ActivationBytes(settings.chunk_tokens, plan.logit_row_count);
@@ -74,6 +78,10 @@ Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
 
   std::unique_ptr<BenchRunner> runner(new BenchRunner(model, settings));
   KVASIR_ASSIGN_OR_RETURN(runner->pool_, BlockPool::Create(plan.kv_layout, plan.block_count));
+  if (settings.block_select_tokens > 0) {
+    KVASIR_ASSIGN_OR_RETURN(runner->summaries_,
+                            BlockSummaries::Create(plan.kv_layout, plan.block_count));
+  }
   KVASIR_ASSIGN_OR_RETURN(runner->logits_, AlignedBuffer::Allocate(plan.logit_bytes));
   for (size_t i = 0; i < settings.sequence_count; ++i) {
     runner->sequences_.push_back({{}, BlockTable(*runner->pool_)});
@@ -189,7 +197,14 @@ Status BenchRunner::Step(std::span<const Work> work) {
   const PagedKv kv{pool_->layout(), pool_->base(), pool_->block_count(),
                    kv_indptr,       kv_indices,    kv_last_page_len};
   const MatrixView<float> logits(logits_.as<float>(), logit_rows.size(), model_.spec().vocab_size);
-  KVASIR_RETURN_IF_ERROR(model_.Forward({tokens, positions, qo_indptr, kv, logit_rows}, logits));
+  Batch batch{tokens, positions, qo_indptr, kv, logit_rows};
+  if (settings_.block_select_tokens > 0) {
+    batch.block_select.options.budget_blocks =
+        static_cast<int32_t>(settings_.block_select_tokens / kKvBlockTokens);
+    batch.block_select.summaries = &summaries_;
+    batch.block_select.page_allocations = pool_->allocation_counts();
+  }
+  KVASIR_RETURN_IF_ERROR(model_.Forward(batch, logits));
   size_t row = 0;
   for (const Work& item : work) {
     if (!item.choose_next) continue;

@@ -50,6 +50,7 @@ struct BenchSettings {
   size_t repetitions = 5;     // measured, after one that is not
   size_t chunk_tokens = 512;  // rows of one forward pass
   KvFormat kv_format = KvFormat::kBF16;
+  size_t block_select_tokens = 0;  // that a decode reads of a longer context; 0 = everything
 };
 
 class BenchRunner {
@@ -93,6 +94,7 @@ class BenchRunner {
   Model& model_;
   BenchSettings settings_;
   std::unique_ptr<BlockPool> pool_;  // outlives the sequences' tables
+  BlockSummaries summaries_;         // of the pool's blocks, with block selection
   AlignedBuffer logits_;             // [sequence_count, vocab_size]
   std::vector<Sequence> sequences_;
 };

@@ -33,6 +33,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"info", AddInfoCommand},
     {"bench", AddBenchCommand},
     {"perplexity", AddPerplexityCommand},
+    {"eval-select", AddEvalSelectCommand},
     {"tokenize", AddTokenizeCommand},
     {"attention", AddAttentionCommand},
 };

@@ -36,6 +36,9 @@ TEST(CommandLineTest, AcceptsTheDocumentedInterface) {
                         "--prompt", "128", "--repetitions", "3", "--json"}));
   EXPECT_TRUE(Accepted({"perplexity", "--text", "f", "--context", "512", "--windows", "4", "--json",
                         "--kv", "f32", "--activations", "f32"}));
+  EXPECT_TRUE(Accepted({"chat", "--block-select", "1024"}));
+  EXPECT_TRUE(Accepted({"eval-select", "--text", "f", "--depths", "2048,4096", "--budgets", "256",
+                        "--decode", "64", "--windows", "2", "--passkeys", "0", "--json"}));
   EXPECT_TRUE(Accepted({"tokenize", "--ids", "1 2", "--no-special"}));
 }
 
@@ -47,7 +50,7 @@ TEST(CommandLineTest, SuggestsTheNearestCommandAndFlag) {
   EXPECT_EQ(Refusal({"chta"}), "unknown command 'chta'; did you mean chat?");
   EXPECT_EQ(Refusal({"serve"}),
             "unknown command 'serve'; the commands are chat, generate, info, bench, perplexity, "
-            "tokenize, attention");
+            "eval-select, tokenize, attention");
   EXPECT_EQ(Refusal({"chat", "--thread", "2"}),
             "unknown flag --thread for chat; did you mean --threads?");
   EXPECT_EQ(Refusal({"bench", "--test=pp8"}),
@@ -73,6 +76,10 @@ TEST(CommandLineTest, BadValuesNameTheFlagAndTheRange) {
   EXPECT_EQ(Refusal({"chat", "--kv-bytes", "lots"}),
             "--kv-bytes: 'lots' is not a size such as 512M or 2G, at least 1.0 MiB");
   EXPECT_EQ(Refusal({"chat", "--seed", "-1"}), "--seed: '-1' is not a whole number from 0 up");
+  EXPECT_EQ(Refusal({"chat", "--block-select", "all"}),
+            "--block-select: 'all' is not a whole number from 0 to 16777216");
+  EXPECT_EQ(Refusal({"eval-select", "--depths", "2048,,1"}),
+            "--depths: '' is not a whole number from 1 to 16777216, several with commas");
   EXPECT_NE(Refusal({"chat", "-p"}).find("--prompt"), std::string::npos);
 }
 

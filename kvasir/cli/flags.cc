@@ -73,6 +73,30 @@ void AddCountFlag(CLI::App& app, const std::string& names, size_t* target, size_
       ->take_last();
 }
 
+void AddCountsFlag(CLI::App& app, const std::string& names, std::vector<size_t>* target, size_t min,
+                   size_t max, const std::string& description) {
+  app.add_option_function<std::string>(
+         names,
+         [=](const std::string& text) {
+           std::vector<size_t> counts;
+           for (size_t begin = 0, comma = 0; comma != std::string::npos; begin = comma + 1) {
+             comma = text.find(',', begin);
+             const std::string part = text.substr(begin, comma - begin);
+             const auto value = ParseUnsigned(part);
+             if (!value || *value < min || *value > max) {
+               RefuseValue(names, part,
+                           "a whole number from " + std::to_string(min) + " to " +
+                               std::to_string(max) + ", several with commas");
+             }
+             counts.push_back(*value);
+           }
+           *target = std::move(counts);
+         },
+         description)
+      ->type_name("N,...")
+      ->take_last();
+}
+
 void AddNumberFlag(CLI::App& app, const std::string& names, float* target, float min, float max,
                    const std::string& description) {
   app.add_option_function<std::string>(

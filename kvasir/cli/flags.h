@@ -30,6 +30,9 @@ CLI::App& AddCommand(CLI::App& parent, const std::string& name, const std::strin
 // `names` as CLI11 has them: "-n,--count".
 void AddCountFlag(CLI::App& app, const std::string& names, size_t* target, size_t min, size_t max,
                   const std::string& description);
+// Several counts with commas: 256,512.
+void AddCountsFlag(CLI::App& app, const std::string& names, std::vector<size_t>* target, size_t min,
+                   size_t max, const std::string& description);
 void AddNumberFlag(CLI::App& app, const std::string& names, float* target, float min, float max,
                    const std::string& description);
 // A size like 512M or 2GiB (powers of 1024), from `min` bytes.

@@ -102,6 +102,7 @@ Json MemoryJson(const MemoryPlan& plan, size_t available_bytes, const Status& fi
           {"kv_block_bytes", plan.kv_layout.block_bytes()},
           {"kv_block_count", plan.block_count},
           {"kv_bytes", plan.kv_bytes},
+          {"summary_bytes", plan.summary_bytes},
           {"kv_bytes_per_token", plan.kv_layout.bytes_per_token()},
           {"activation_bytes", plan.activation_bytes},
           {"logit_bytes", plan.logit_bytes},
@@ -160,6 +161,10 @@ std::string ToTable(const Json& info) {
                 memory["kv_bytes_per_token"].get<double>());
   line("kv", Text(info["kv"]) + ", " + per_token + ", " + Number(memory["kv_block_count"]) +
                  " blocks of " + Bytes(memory["kv_block_bytes"]));
+  const size_t selected = info["block_select_tokens"].get<size_t>();
+  line("block select", selected == 0 ? "off"
+                                     : std::to_string(selected) + " tokens of a longer context, " +
+                                           Bytes(memory["summary_bytes"]) + " of summaries");
   line("memory", Bytes(memory["weight_bytes"]) + " weights + " + Bytes(memory["kv_bytes"]) +
                      " keys and values + " + Bytes(memory["activation_bytes"]) + " activations + " +
                      Bytes(memory["logit_bytes"]) + " logits; " + Bytes(memory["available_bytes"]) +
@@ -186,6 +191,7 @@ Status RunInfo(const InfoOptions& options) {
                      {"cpu", CpuJson(*loaded.pool)},
                      {"kv", options.model.kv_format},
                      {"activations", options.model.activations},
+                     {"block_select_tokens", options.model.block_select_tokens},
                      {"cascade", !options.model.no_cascade},
                      {"memory", MemoryJson(plan, available_bytes, fits)}};
   if (options.json) {

@@ -49,6 +49,9 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
                      std::to_string(kContextTokensDefaultMax) + ")");
     AddBytesFlag(app, "--kv-bytes", &options->kv_bytes, 1 << 20,
                  "memory for keys and values, e.g. 512M\n(default: enough for the context)");
+    AddCountFlag(app, "--block-select", &options->block_select_tokens, 0, kContextTokensMax,
+                 "answer from so many tokens of a longer context,\nin blocks chosen by their keys: "
+                 "an approximation,\ne.g. 1024, a multiple of 32 from 128 on (default: 0 = off)");
   }
   AddChoiceFlag(app, "--kv", &options->kv_format, {"f32", "bf16"},
                 "format of keys and values (default: bf16)");
@@ -144,6 +147,7 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelS
                               : std::min<size_t>(spec.context_length, kContextTokensDefaultMax);
   engine.kv_bytes = options.kv_bytes;
   engine.sequence_count_max = sequence_count;
+  engine.block_select_tokens = options.block_select_tokens;
   engine.chunk_tokens = std::max(options.chunk_tokens, sequence_count);
   engine.prefix_cache = options.prefix_cache();
   return engine;

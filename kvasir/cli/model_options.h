@@ -32,6 +32,7 @@ struct ModelOptions {
   std::string activations = "int8";
   std::string target;  // empty: $KVASIR_TARGET, else auto
   size_t chunk_tokens = 512;
+  size_t block_select_tokens = 0;  // 0 = off
   bool no_cascade = false;
   bool no_prefix_cache = false;
 
@@ -46,7 +47,7 @@ inline constexpr size_t kContextTokensDefaultMax = 8192;
 enum class ModelFlags {
   kFile,    // only the file is opened: no further flags
   kKernel,  // --threads --kv --activations --target --chunk --no-cascade
-  kEngine,  // those and --context --kv-bytes
+  kEngine,  // those and --context --kv-bytes --block-select
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
 // --no-prefix-cache, of the commands where sequences can share.

@@ -15,6 +15,7 @@ BatchBuilder::BatchBuilder(const BlockPool& pool, size_t row_count_max, size_t s
   kv_indices_.reserve(pool.block_count());
   kv_last_page_len_.reserve(sequence_count_max);
   logit_rows_.reserve(sequence_count_max + kPromptLogitRowsMax);
+  is_decode_.reserve(sequence_count_max);
   Start();
 }
 
@@ -26,6 +27,7 @@ void BatchBuilder::Start() {
   kv_indices_.clear();
   kv_last_page_len_.clear();
   logit_rows_.clear();
+  is_decode_.clear();
 }
 
 void BatchBuilder::Add(const Sequence& sequence, size_t token_count) {
@@ -45,6 +47,8 @@ void BatchBuilder::Add(const Sequence& sequence, size_t token_count) {
   kv_indptr_.push_back(static_cast<int32_t>(kv_indices_.size()));
   kv_last_page_len_.push_back(static_cast<int32_t>(blocks.last_block_token_count()));
 
+  const size_t prompt_count = sequence.tokens().size() - sequence.generated().size();
+  is_decode_.push_back(token_count == 1 && first >= prompt_count);
   for (size_t left = LogitRowCount(sequence, token_count); left > 0; --left) {
     logit_rows_.push_back(static_cast<int32_t>(tokens_.size() - left));
   }
@@ -56,16 +60,19 @@ size_t BatchBuilder::LogitRowCount(const Sequence& sequence, size_t token_count)
 }
 
 Batch BatchBuilder::batch() const {
-  return {.tokens = tokens_,
-          .positions = positions_,
-          .qo_indptr = qo_indptr_,
-          .kv = {.layout = pool_.layout(),
-                 .base = pool_.base(),
-                 .page_count = pool_.block_count(),
-                 .kv_indptr = kv_indptr_,
-                 .kv_indices = kv_indices_,
-                 .kv_last_page_len = kv_last_page_len_},
-          .logit_rows = logit_rows_};
+  Batch batch{.tokens = tokens_,
+              .positions = positions_,
+              .qo_indptr = qo_indptr_,
+              .kv = {.layout = pool_.layout(),
+                     .base = pool_.base(),
+                     .page_count = pool_.block_count(),
+                     .kv_indptr = kv_indptr_,
+                     .kv_indices = kv_indices_,
+                     .kv_last_page_len = kv_last_page_len_},
+              .logit_rows = logit_rows_,
+              .block_select = block_select_};
+  batch.block_select.is_decode = is_decode_;
+  return batch;
 }
 
 }  // namespace kvasir

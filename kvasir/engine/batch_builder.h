@@ -19,6 +19,9 @@ class BatchBuilder {
   // `pool` must outlive the builder. The maxima are what one batch may hold.
   BatchBuilder(const BlockPool& pool, size_t row_count_max, size_t sequence_count_max);
 
+  // Every batch from now on selects blocks so; which sequences may is the builder's to say.
+  void SelectBlocks(const BatchBlockSelect& select) { block_select_ = select; }
+
   // Empties the batch.
   void Start();
   // Adds the last `token_count` tokens of sequence.blocks(), which were made room for (Extend) and
@@ -39,6 +42,8 @@ class BatchBuilder {
   std::vector<int32_t> kv_indices_;        // [kv_indptr[batch]]
   std::vector<int32_t> kv_last_page_len_;  // [batch]
   std::vector<int32_t> logit_rows_;        // [logit rows]
+  std::vector<uint8_t> is_decode_;         // [batch]
+  BatchBlockSelect block_select_;
 };
 
 }  // namespace kvasir

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -38,7 +39,8 @@ std::unique_ptr<PrefixCache> MakePrefixCache(const Model& model, const EngineOpt
 class BatchingEngine final : public Engine {
  public:
   BatchingEngine(Model& model, const EngineOptions& options, const MemoryPlan& plan,
-                 std::unique_ptr<BlockPool> pool, AlignedBuffer logits)
+                 std::unique_ptr<BlockPool> pool, std::optional<BlockSummaries> summaries,
+                 AlignedBuffer logits)
       : model_(model),
         context_tokens_(plan.context_tokens),
         limits_{.chunk_tokens = options.chunk_tokens,
@@ -47,9 +49,18 @@ class BatchingEngine final : public Engine {
         prompt_budget_{.share = options.prompt_share, .seconds_max = options.step_ms_max / 1000},
         pool_(std::move(pool)),
         prefix_cache_(MakePrefixCache(model, options, plan, *pool_)),
-        sharing_(prefix_cache_.get(), *pool_),
+        sharing_(prefix_cache_.get(), *pool_, /*prompts_only=*/options.block_select_tokens > 0),
+        summaries_(std::move(summaries)),
         logits_(std::move(logits)),
-        builder_(*pool_, options.chunk_tokens, options.sequence_count_max) {}
+        builder_(*pool_, options.chunk_tokens, options.sequence_count_max) {
+    if (!summaries_) return;
+    BatchBlockSelect select;
+    select.options.budget_blocks =
+        static_cast<int32_t>(options.block_select_tokens / kKvBlockTokens);
+    select.summaries = &*summaries_;
+    select.page_allocations = pool_->allocation_counts();
+    builder_.SelectBlocks(select);
+  }
 
   ~BatchingEngine() override {
     for (const auto& sequence : sequences_) sequence->Finish(FinishReason::kCancelled);
@@ -268,7 +279,8 @@ class BatchingEngine final : public Engine {
   std::unique_ptr<BlockPool> pool_;            // outlives cache and block tables
   std::unique_ptr<PrefixCache> prefix_cache_;  // null when it is off
   PrefixSharing sharing_;
-  AlignedBuffer logits_;  // [logit rows of a batch, vocab_size]
+  std::optional<BlockSummaries> summaries_;  // of the pool's blocks, for block selection
+  AlignedBuffer logits_;                     // [logit rows of a batch, vocab_size]
   BatchBuilder builder_;
   Sampler sampler_;
   StepCost step_cost_;
@@ -306,9 +318,13 @@ Result<std::unique_ptr<Engine>> Engine::Create(Model& model, const EngineOptions
   KVASIR_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(model, options));
   KVASIR_RETURN_IF_ERROR(CheckMemoryPlanFits(plan, AvailableMemoryBytes()));
   KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(plan.kv_layout, plan.block_count));
+  std::optional<BlockSummaries> summaries;
+  if (options.block_select_tokens > 0) {
+    KVASIR_ASSIGN_OR_RETURN(summaries, BlockSummaries::Create(plan.kv_layout, plan.block_count));
+  }
   KVASIR_ASSIGN_OR_RETURN(auto logits, AlignedBuffer::Allocate(plan.logit_bytes));
-  return std::unique_ptr<Engine>(
-      std::make_unique<BatchingEngine>(model, options, plan, std::move(pool), std::move(logits)));
+  return std::unique_ptr<Engine>(std::make_unique<BatchingEngine>(
+      model, options, plan, std::move(pool), std::move(summaries), std::move(logits)));
 }
 
 Result<GenerateResult> Generate(Engine& engine, Request request) {

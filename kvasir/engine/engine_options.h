@@ -36,6 +36,10 @@ struct EngineOptions {
   // Names the weights and how the model computes with them: part of the cached blocks' identity.
   // May be empty as long as blocks do not leave the process.
   std::string model_identity = {};
+  // Tokens of keys and values that a decode row reads of a longer sequence, in blocks chosen by
+  // bounds of their keys (attention/block_select.h): an approximation, less to read. Prompts are
+  // read in full. 0 = off: everything is read; else a multiple of 32 from 128 on.
+  size_t block_select_tokens = 0;
 };
 
 }  // namespace kvasir

@@ -73,7 +73,8 @@ Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& pl
 size_t MemoryPlan::block_count_min() const { return BlocksFor(context_tokens); }
 
 size_t MemoryPlan::needed_bytes() const {
-  return SaturatingAdd(SaturatingAdd(kv_bytes, logit_bytes), activation_bytes);
+  return SaturatingAdd(SaturatingAdd(kv_bytes, summary_bytes),
+                       SaturatingAdd(logit_bytes, activation_bytes));
 }
 
 Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) {
@@ -94,6 +95,8 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
   }
   KVASIR_RETURN_IF_ERROR(CheckRange("step_ms_max", options.step_ms_max, 1, 60000));
 
+  KVASIR_RETURN_IF_ERROR(CheckBlockSelectTokens(options.block_select_tokens));
+
   plan.weight_bytes = model.weight_bytes();
   plan.kv_layout = model.KvLayout(options.kv_format);
   if (plan.kv_layout.block_bytes() == 0) {
@@ -106,11 +109,27 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
                            " can be numbered");
   }
   plan.kv_bytes = SaturatingMultiply(plan.block_count, plan.kv_layout.block_bytes());
+  if (options.block_select_tokens > 0) {
+    plan.summary_bytes = BlockSummaries::ByteCount(plan.kv_layout, plan.block_count);
+  }
   plan.logit_row_count =
       std::min(options.sequence_count_max + kPromptLogitRowsMax, options.chunk_tokens);
   plan.logit_bytes = plan.logit_row_count * sizeof(float) * size_t{spec.vocab_size};
   plan.activation_bytes = model.ActivationBytes(options.chunk_tokens, plan.logit_row_count);
   return plan;
+}
+
+Status CheckBlockSelectTokens(size_t tokens) {
+  if (tokens == 0) return OkStatus();
+  // The first and the latest blocks, and at least one that is chosen.
+  constexpr size_t kTokensMin = 4 * kKvBlockTokens, kTokensMax = size_t{1} << 24;
+  if (tokens % kKvBlockTokens == 0 && tokens >= kTokensMin && tokens <= kTokensMax) {
+    return OkStatus();
+  }
+  return InvalidArgument("block_select_tokens is " + std::to_string(tokens) +
+                         ", it must be 0 or a multiple of " + std::to_string(kKvBlockTokens) +
+                         " from " + std::to_string(kTokensMin) + " to " +
+                         std::to_string(kTokensMax));
 }
 
 Status CheckMemoryPlanFits(const MemoryPlan& plan, size_t available_bytes) {

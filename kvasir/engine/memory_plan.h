@@ -25,6 +25,7 @@ struct MemoryPlan {
   KvBlockLayout kv_layout;
   size_t block_count = 0;
   size_t kv_bytes = 0;         // block_count blocks
+  size_t summary_bytes = 0;    // of the blocks, for block selection
   size_t logit_row_count = 0;  // of the largest batch
   size_t logit_bytes = 0;
   size_t activation_bytes = 0;  // of the largest batch
@@ -39,6 +40,9 @@ struct MemoryPlan {
 // Checks the options against their bounds and resolves their defaults. kInvalidArgument names the
 // option, its value and its range. A sum that does not fit into size_t becomes the largest size_t.
 Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options);
+
+// Whether EngineOptions::block_select_tokens may be `tokens`; kInvalidArgument names the range.
+Status CheckBlockSelectTokens(size_t tokens);
 
 // kResourceExhausted with what is needed and what is available when the plan does not fit.
 Status CheckMemoryPlanFits(const MemoryPlan& plan, size_t available_bytes);

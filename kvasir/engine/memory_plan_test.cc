@@ -63,6 +63,11 @@ TEST(PlanMemory, RefusesOptionsOutOfBoundsByName) {
                  "prompt_share is -1.000000, allowed is 0.100000 to 100.000000");
   expect_refused({.step_ms_max = 0},
                  "step_ms_max is 0.000000, allowed is 1.000000 to 60000.000000");
+  for (const size_t tokens : {96, 130, (1 << 24) + 32}) {
+    expect_refused({.block_select_tokens = tokens},
+                   "block_select_tokens is " + std::to_string(tokens) +
+                       ", it must be 0 or a multiple of 32 from 128 to 16777216");
+  }
   const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
   expect_refused({.kv_bytes = 4 * block_bytes - 1},
                  "kv_bytes is " + std::to_string(4 * block_bytes - 1) +

@@ -15,8 +15,8 @@ size_t PrefixSharing::KeyHash::operator()(const BlockKey& key) const {
   return hash;
 }
 
-PrefixSharing::PrefixSharing(PrefixCache* cache, const BlockPool& pool)
-    : cache_(cache), pool_(pool), counted_(pool.block_count(), 0) {}
+PrefixSharing::PrefixSharing(PrefixCache* cache, const BlockPool& pool, bool prompts_only)
+    : cache_(cache), pool_(pool), prompts_only_(prompts_only), counted_(pool.block_count(), 0) {}
 
 bool PrefixSharing::Reads(const Sequence& sequence) const {
   return cache_ != nullptr && sequence.request().cache_read && !sequence.wants_all_logits();
@@ -62,7 +62,11 @@ void PrefixSharing::Publish(Sequence& sequence) {
   BlockTable& table = sequence.blocks();
   size_t& indexed = sequence.sharing().indexed_count;
   bool& orphaned = sequence.sharing().orphaned;
-  for (; indexed < table.complete_block_count() && !orphaned; ++indexed) {
+  size_t publishable = table.complete_block_count();
+  if (prompts_only_) {
+    publishable = std::min(publishable, sequence.prompt().size() / size_t{kKvBlockTokens});
+  }
+  for (; indexed < publishable && !orphaned; ++indexed) {
     const BlockKey& key = sequence.sharing().keys[indexed];
     const auto tokens = sequence.tokens().subspan(indexed * kKvBlockTokens, kKvBlockTokens);
     const BlockId parent = indexed == 0 ? kNoBlock : table.blocks()[indexed - 1];

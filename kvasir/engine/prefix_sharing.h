@@ -25,8 +25,10 @@ namespace kvasir {
 
 class PrefixSharing {
  public:
-  // `cache` may be null; both must outlive the object.
-  PrefixSharing(PrefixCache* cache, const BlockPool& pool);
+  // `cache` may be null; both must outlive the object. `prompts_only`: blocks that hold generated
+  // tokens are not published, because reading the same tokens as a prompt would give other keys and
+  // values (block selection is for decode rows alone).
+  PrefixSharing(PrefixCache* cache, const BlockPool& pool, bool prompts_only = false);
 
   // Takes over what is known behind the complete blocks that the sequence holds. True when there
   // was something.
@@ -62,6 +64,7 @@ class PrefixSharing {
 
   PrefixCache* cache_;
   const BlockPool& pool_;
+  const bool prompts_only_;
   // Scratch of Describe and Adopt.
   std::vector<BlockId> matched_;
   std::vector<uint64_t> counted_;  // by block: the Describe that has counted it

@@ -124,6 +124,10 @@ double NegativeLogLikelihood(std::span<const float> logits, TokenId token) {
   return largest + std::log(sum) - static_cast<double>(logits[static_cast<size_t>(token)]);
 }
 
+TokenId MostLikely(std::span<const float> logits) {
+  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
 Result<PerplexityResult> MeasurePerplexity(Model& model, ThreadPool& pool,
                                            std::span<const TokenId> tokens,
                                            const PerplexityOptions& options) {

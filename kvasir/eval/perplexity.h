@@ -43,6 +43,8 @@ Result<PerplexityResult> MeasurePerplexity(Model& model, ThreadPool& pool,
 
 // -log softmax(logits)[token] in double precision. REQUIRES a token inside logits.
 double NegativeLogLikelihood(std::span<const float> logits, TokenId token);
+// The token with the largest logit, the first of equal ones. REQUIRES a logit.
+TokenId MostLikely(std::span<const float> logits);
 
 }  // namespace kvasir
 

@@ -29,6 +29,7 @@ Result<std::unique_ptr<BlockPool>> BlockPool::Create(const KvBlockLayout& layout
   KVASIR_ASSIGN_OR_RETURN(pool->arena_, AlignedBuffer::Allocate(arena_bytes));
   pool->references_.assign(block_count, 0);
   pool->kept_.assign(block_count, false);
+  pool->allocation_counts_.assign(block_count, 0);
   // Filled backwards, so that a fresh pool hands out its blocks in rising order.
   pool->free_.reserve(block_count);
   for (size_t block = block_count; block-- > 0;) pool->free_.push_back(BlockId(block));
@@ -48,6 +49,7 @@ Result<BlockId> BlockPool::Allocate() {
   const BlockId block = free_.back();
   free_.pop_back();
   references_[size_t(block)] = 1;
+  ++allocation_counts_[size_t(block)];
   return block;
 }
 

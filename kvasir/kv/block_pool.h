@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kvasir/base/aligned_buffer.h"
@@ -60,6 +61,10 @@ class BlockPool {
   // The keeper gives up `block` by itself. REQUIRES a kept block.
   void FreeKept(BlockId block);
   uint32_t ReferenceCount(BlockId block) const;
+  // How often each block was handed out by Allocate, [block_count()]: what somebody knows of a
+  // block's bytes beside the blocks holds no longer than its number stays. Valid as long as the
+  // pool.
+  std::span<const uint64_t> allocation_counts() const { return allocation_counts_; }
 
  private:
   BlockPool() = default;
@@ -67,8 +72,9 @@ class BlockPool {
   KvBlockLayout layout_;
   AlignedBuffer arena_;
   BlockKeeper* keeper_ = nullptr;
-  std::vector<uint32_t> references_;  // by block
-  std::vector<bool> kept_;            // by block
+  std::vector<uint32_t> references_;         // by block
+  std::vector<uint64_t> allocation_counts_;  // by block
+  std::vector<bool> kept_;                   // by block
   size_t kept_count_ = 0;
   std::vector<BlockId> free_;  // a stack: the block used last is the warmest
 };

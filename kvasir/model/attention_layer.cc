@@ -56,6 +56,13 @@ void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint3
   });
 
   AppendPagedKv(context.batch.kv, layer, context.batch.qo_indptr, k, v, context.pool);
+  const BatchBlockSelect& select = context.batch.block_select;
+  if (context.selection != nullptr && !sliding && layer >= select.full_layer_count) {
+    context.selection->Select(*select.summaries, layer, q, context.pool);
+    context.selected_plan.Run(context.selection->kv(), layer, q, buffers.attended(rows),
+                              context.pool);
+    return;
+  }
   const BatchAttentionPlan& plan = sliding ? context.sliding_plan : context.plan;
   plan.Run(context.batch.kv, layer, q, buffers.attended(rows), context.pool);
 }

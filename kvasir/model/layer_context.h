@@ -18,6 +18,10 @@ struct LayerContext {
   const Batch& batch;
   const BatchAttentionPlan& plan;          // of layers that see everything
   const BatchAttentionPlan& sliding_plan;  // of sliding-window layers
+  // Of layers that see everything, but for the first ones, when some rows select their pages; else
+  // null.
+  BlockSelection* selection;
+  const BatchAttentionPlan& selected_plan;
   Activations& activations;
   ThreadPool& pool;
 };

@@ -33,7 +33,9 @@ Status LlamaModel::Forward(const Batch& batch, MatrixView<float> logits) {
   KVASIR_RETURN_IF_ERROR(Validate(batch, logits));
   if (batch.tokens.empty()) return OkStatus();
   KVASIR_RETURN_IF_ERROR(PlanAttention(batch));
-  const LayerContext context{spec_, batch, plan_, sliding_plan_, activations_, pool_};
+  BlockSelection* selection = selection_.empty() ? nullptr : &selection_;
+  const LayerContext context{spec_,     batch,          plan_,        sliding_plan_,
+                             selection, selected_plan_, activations_, pool_};
 
   Embed(batch);
   ComputeAngles(batch);
@@ -103,9 +105,26 @@ Status LlamaModel::PlanAttention(const Batch& batch) {
   // With one sequence there is nothing to weigh that the defaults would get wrong.
   if (batch.kv.batch_size() > 1) options.costs = MachineAttentionCosts(pool_);
   KVASIR_RETURN_IF_ERROR(PlanBatchAttention(attention, batch.qo_indptr, batch.kv, options, &plan_));
+  KVASIR_RETURN_IF_ERROR(PlanBlockSelection(batch, attention, options));
   if (spec_.sliding_window == 0) return OkStatus();
   attention.window_left = static_cast<int32_t>(spec_.sliding_window) - 1;
   return PlanBatchAttention(attention, batch.qo_indptr, batch.kv, options, &sliding_plan_);
+}
+
+Status LlamaModel::PlanBlockSelection(const Batch& batch, const AttentionSpec& attention,
+                                      const AttentionPlanOptions& options) {
+  const BatchBlockSelect& select = batch.block_select;
+  selection_.Clear();
+  if (select.summaries != nullptr) select.summaries->Forget(batch.kv, batch.qo_indptr);
+  if (select.options.budget_blocks == 0) return OkStatus();
+  if (select.summaries == nullptr) {
+    return InvalidArgument("block selection needs the summaries of the pool's blocks");
+  }
+  KVASIR_RETURN_IF_ERROR(
+      selection_.Plan(select.options, batch.qo_indptr, batch.kv, select.is_decode));
+  if (selection_.empty()) return OkStatus();
+  select.summaries->Refresh(batch.kv, select.page_allocations, selection_.candidates(), pool_);
+  return PlanBatchAttention(attention, batch.qo_indptr, selection_.kv(), options, &selected_plan_);
 }
 
 void LlamaModel::Embed(const Batch& batch) {

@@ -30,6 +30,10 @@ class LlamaModel final : public Model {
  private:
   Status Validate(const Batch& batch, MatrixView<float> logits) const;
   Status PlanAttention(const Batch& batch);
+  // Finds out which rows select pages and plans for them. REQUIRES that PlanAttention accepted the
+  // batch with `attention` and `options`.
+  Status PlanBlockSelection(const Batch& batch, const AttentionSpec& attention,
+                            const AttentionPlanOptions& options);
   void Embed(const Batch& batch);
   void ComputeAngles(const Batch& batch);
   void KeepRows(std::span<const int32_t> rows);
@@ -43,6 +47,8 @@ class LlamaModel final : public Model {
   ThreadPool& pool_;
   BatchAttentionPlan plan_;
   BatchAttentionPlan sliding_plan_;
+  BlockSelection selection_;
+  BatchAttentionPlan selected_plan_;
 };
 
 }  // namespace kvasir

@@ -218,8 +218,8 @@ INSTANTIATE_TEST_SUITE_P(Checkpoints, DeterminismTest, testing::ValuesIn(Cases()
 // Collects the answer of one request.
 class Collector : public TokenSink {
  public:
-  bool OnToken(TokenId token) override {
-    tokens.push_back(token);
+  bool OnToken(const SampledToken& token) override {
+    tokens.push_back(token.id);
     return true;
   }
   void OnFinish(FinishReason finish_reason, const Status& finish_status) override {

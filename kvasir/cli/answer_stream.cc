@@ -50,11 +50,11 @@ void AnswerStream::ContinueFrom(std::span<const TokenId> prompt) {
   for (const TokenId token : prompt) (void)detokenizer_.Push(token);
 }
 
-bool AnswerStream::OnToken(TokenId token) {
+bool AnswerStream::OnToken(const SampledToken& token) {
   last_token_ = Clock::now();
   if (tokens_.empty()) first_token_ = last_token_;
-  tokens_.push_back(token);
-  const bool reading = Show(stop_matcher_.Push(detokenizer_.Push(token)));
+  tokens_.push_back(token.id);
+  const bool reading = Show(stop_matcher_.Push(detokenizer_.Push(token.id)));
   return reading && !stop_matcher_.stopped();
 }
 

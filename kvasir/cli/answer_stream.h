@@ -41,7 +41,7 @@ class AnswerStream : public TokenSink {
   // Leaves out spaces and newlines before the answer's first word. Before the first token.
   void DropLeadingBlanks() { drop_blanks_ = true; }
 
-  bool OnToken(TokenId token) override;
+  bool OnToken(const SampledToken& token) override;
   void OnPrefillProgress(size_t done, size_t total) override;
   void OnFinish(FinishReason reason, const Status& status) override;
 

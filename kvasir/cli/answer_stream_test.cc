@@ -22,7 +22,7 @@ struct Shown {
 
 bool PushText(AnswerStream& stream, std::string_view text) {
   for (const char c : text) {
-    if (!stream.OnToken(static_cast<unsigned char>(c))) return false;
+    if (!stream.OnToken({static_cast<unsigned char>(c)})) return false;
   }
   return true;
 }
@@ -84,8 +84,8 @@ TEST(AnswerStreamTest, AReaderThatLeavesEndsTheAnswer) {
   const FakeTokenizer tokenizer;
   int calls = 0;
   AnswerStream stream(tokenizer, {}, [&](std::string_view) { return ++calls < 2; });
-  EXPECT_TRUE(stream.OnToken('a'));
-  EXPECT_FALSE(stream.OnToken('b'));
+  EXPECT_TRUE(stream.OnToken({'a'}));
+  EXPECT_FALSE(stream.OnToken({'b'}));
   stream.OnFinish(FinishReason::kStop, OkStatus());
   EXPECT_EQ(calls, 2);
 }
@@ -94,9 +94,9 @@ TEST(AnswerStreamTest, ControlTokensAreNotShown) {
   const FakeTokenizer tokenizer({"<|end|>"}, 256);
   Shown shown;
   AnswerStream stream(tokenizer, {}, shown.callback());
-  stream.OnToken('a');
-  stream.OnToken(256);
-  stream.OnToken('b');
+  stream.OnToken({'a'});
+  stream.OnToken({256});
+  stream.OnToken({'b'});
   stream.OnFinish(FinishReason::kStop, OkStatus());
   EXPECT_EQ(shown.text, "ab");
 }

@@ -11,7 +11,7 @@ namespace {
 
 class IgnoringSink final : public TokenSink {
  public:
-  bool OnToken(TokenId) override { return true; }
+  bool OnToken(const SampledToken&) override { return true; }
   void OnFinish(FinishReason, const Status&) override {}
 };
 

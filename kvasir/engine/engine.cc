@@ -75,11 +75,15 @@ class BatchingEngine final : public Engine {
   }
 
   Result<RequestId> Submit(Request request, TokenSink& sink) override {
-    KVASIR_RETURN_IF_ERROR(CheckRequest(request, model_.spec().vocab_size, context_tokens_));
+    KVASIR_RETURN_IF_ERROR(Check(request));
     const RequestId id = next_id_++;
     cancel_flags_.Add(id);
     sequences_.push_back(std::make_unique<Sequence>(id, std::move(request), sink, *pool_));
     return id;
+  }
+
+  Status Check(const Request& request) const override {
+    return CheckRequest(request, model_.spec().vocab_size, context_tokens_);
   }
 
   void Cancel(RequestId id) override { cancel_flags_.Cancel(id); }
@@ -110,6 +114,7 @@ class BatchingEngine final : public Engine {
     return stats;
   }
 
+  PrefixCache* prefix_cache() override { return nullptr; }
   size_t context_tokens() const override { return context_tokens_; }
 
  private:
@@ -220,8 +225,8 @@ class BatchingEngine final : public Engine {
 // Collects the answer of Generate.
 class CollectingSink final : public TokenSink {
  public:
-  bool OnToken(TokenId token) override {
-    result.tokens.push_back(token);
+  bool OnToken(const SampledToken& token) override {
+    result.tokens.push_back(token.id);
     return true;
   }
   void OnFinish(FinishReason reason, const Status& finish_status) override {

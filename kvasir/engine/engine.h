@@ -1,6 +1,7 @@
 // Engine: requests in, tokens out, several sequences in one batch. Step() reads as a sentence:
 // admit; schedule; build the batch; forward; sample; deliver; finish. Synchronous: whoever owns the
-// engine calls Step until it returns false. Everything except Cancel is for one thread.
+// engine calls Step until it returns false (EngineLoop does so on a thread of its own). Everything
+// except Cancel and Check is for one thread.
 
 #ifndef KVASIR_ENGINE_ENGINE_H_
 #define KVASIR_ENGINE_ENGINE_H_
@@ -12,22 +13,12 @@
 
 #include "kvasir/base/status.h"
 #include "kvasir/engine/engine_options.h"
+#include "kvasir/engine/engine_stats.h"
 #include "kvasir/engine/request.h"
+#include "kvasir/kv/prefix_cache.h"
 #include "kvasir/model/model.h"
 
 namespace kvasir {
-
-struct EngineStats {
-  size_t waiting_count = 0;
-  size_t running_count = 0;
-  size_t block_count = 0;
-  size_t free_block_count = 0;
-  size_t kv_bytes = 0;  // of the block pool
-  uint64_t step_count = 0;
-  uint64_t prompt_token_count = 0;  // computed, not counting recomputation after preemption
-  uint64_t generated_token_count = 0;
-  uint64_t preemption_count = 0;
-};
 
 class Engine {
  public:
@@ -37,11 +28,12 @@ class Engine {
   static Result<std::unique_ptr<Engine>> Create(Model& model, const EngineOptions& options);
   virtual ~Engine() = default;
 
-  // Queues a request; tokens go to `sink`, which must live until its OnFinish. kInvalidArgument
-  // when the prompt is empty, holds an id outside the vocabulary, or does not fit into the context
-  // with at least one new token, or a parameter is out of bounds (CheckRequest): the message names
-  // both numbers.
+  // Queues a request; tokens go to `sink`, which must live until its OnFinish. What Check says when
+  // that is not ok.
   virtual Result<RequestId> Submit(Request request, TokenSink& sink) = 0;
+
+  // CheckRequest with this engine's vocabulary and context; any thread.
+  virtual Status Check(const Request& request) const = 0;
 
   // Ends a request at the next step with kCancelled; any thread; unknown or finished ids are
   // ignored.
@@ -52,6 +44,8 @@ class Engine {
   virtual bool Step() = 0;
 
   virtual EngineStats stats() const = 0;
+  // To look into the prefix cache, pin and drop; null when it is off.
+  virtual PrefixCache* prefix_cache() = 0;
   virtual size_t context_tokens() const = 0;
 };
 

@@ -4,6 +4,7 @@
 #define KVASIR_ENGINE_ENGINE_OPTIONS_H_
 
 #include <cstddef>
+#include <string>
 
 #include "kvasir/formats/kv_block_layout.h"
 
@@ -22,6 +23,18 @@ struct EngineOptions {
   // Rows of one step: decodes first, the rest for prompt chunks. 1..the model's row_count_max.
   // Results do not depend on it.
   size_t chunk_tokens = 512;
+  // Keeps blocks that nobody uses for requests with the same beginning, until the memory is needed.
+  // Results do not depend on it.
+  bool prefix_cache = true;
+  // How much longer than its decodes alone a step may take because prompts are read in it: 1 + this
+  // much for as many prompts as decodes, more when there are more prompts (scheduler.h). 0.1..100,
+  // or 0 = prompts always fill chunk_tokens. Results do not depend on it.
+  double prompt_share = 1;
+  // No step with decodes grows beyond it for the sake of prompts. 1..60000.
+  double step_ms_max = 200;
+  // Names the weights: part of the cached blocks' identity. May be empty as long as blocks do not
+  // leave the process.
+  std::string weights_identity = {};
 };
 
 }  // namespace kvasir

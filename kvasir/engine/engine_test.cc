@@ -18,9 +18,9 @@ namespace {
 // Records what a request hears, and complains when it hears something after its end.
 class RecordingSink final : public TokenSink {
  public:
-  bool OnToken(TokenId token) override {
+  bool OnToken(const SampledToken& token) override {
     EXPECT_FALSE(finished);
-    tokens.push_back(token);
+    tokens.push_back(token.id);
     if (on_token) on_token();
     return tokens.size() < token_count_wanted;
   }

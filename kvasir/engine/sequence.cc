@@ -32,7 +32,7 @@ void Sequence::TakeToken(TokenId token, size_t context_tokens) {
     return Finish(FinishReason::kStop);
   }
   tokens_.push_back(token);
-  if (!sink_->OnToken(token)) return Finish(FinishReason::kStop);
+  if (!sink_->OnToken({.id = token})) return Finish(FinishReason::kStop);
   if (generated().size() >= token_count_max_ || tokens_.size() >= context_tokens) {
     Finish(FinishReason::kLength);
   }

@@ -28,16 +28,23 @@ Result<std::unique_ptr<BlockPool>> BlockPool::Create(const KvBlockLayout& layout
   pool->layout_ = layout;
   KVASIR_ASSIGN_OR_RETURN(pool->arena_, AlignedBuffer::Allocate(arena_bytes));
   pool->references_.assign(block_count, 0);
+  pool->kept_.assign(block_count, false);
   // Filled backwards, so that a fresh pool hands out its blocks in rising order.
   pool->free_.reserve(block_count);
   for (size_t block = block_count; block-- > 0;) pool->free_.push_back(BlockId(block));
   return pool;
 }
 
+void BlockPool::SetKeeper(BlockKeeper* keeper) {
+  KVASIR_CHECK(kept_count_ == 0);
+  keeper_ = keeper;
+}
+
 Result<BlockId> BlockPool::Allocate() {
-  if (free_.empty()) {
+  if (available_count() == 0) {
     return ResourceExhausted("all " + std::to_string(block_count()) + " KV blocks are in use");
   }
+  if (free_.empty()) FreeKept(keeper_->Evict());
   const BlockId block = free_.back();
   free_.pop_back();
   references_[size_t(block)] = 1;
@@ -45,13 +52,31 @@ Result<BlockId> BlockPool::Allocate() {
 }
 
 void BlockPool::Reference(BlockId block) {
-  KVASIR_CHECK(ReferenceCount(block) >= 1);
+  if (ReferenceCount(block) == 0) {
+    KVASIR_CHECK(kept_[size_t(block)]);
+    kept_[size_t(block)] = false;
+    --kept_count_;
+    keeper_->TakeBack(block);
+  }
   ++references_[size_t(block)];
 }
 
 void BlockPool::Release(BlockId block) {
   KVASIR_CHECK(ReferenceCount(block) >= 1);
-  if (--references_[size_t(block)] == 0) free_.push_back(block);
+  if (--references_[size_t(block)] > 0) return;
+  if (keeper_ != nullptr && keeper_->KeepReleased(block)) {
+    kept_[size_t(block)] = true;
+    ++kept_count_;
+  } else {
+    free_.push_back(block);
+  }
+}
+
+void BlockPool::FreeKept(BlockId block) {
+  KVASIR_CHECK(ReferenceCount(block) == 0 && kept_[size_t(block)]);
+  kept_[size_t(block)] = false;
+  --kept_count_;
+  free_.push_back(block);
 }
 
 uint32_t BlockPool::ReferenceCount(BlockId block) const {

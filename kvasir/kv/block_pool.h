@@ -1,7 +1,8 @@
 // BlockPool: the memory of all KV blocks, one arena of equal slots with reference counts. The
-// attention kernels read and write the slots in place. A block is free (count 0) or held by one or
-// more block tables; only a block with count 1 may be written. The whole arena is reserved at
-// creation: its size is a bound. Engine thread only.
+// attention kernels read and write the slots in place. A block is held by one or more block tables
+// (count >= 1), kept (nobody holds it, but the keeper wants its contents) or free. Only a block
+// with count 1 that was not published may be written. The whole arena is reserved at creation: its
+// size is a bound. Engine thread only.
 
 #ifndef KVASIR_KV_BLOCK_POOL_H_
 #define KVASIR_KV_BLOCK_POOL_H_
@@ -19,6 +20,19 @@ namespace kvasir {
 
 using BlockId = int32_t;
 
+// Decides which blocks outlive their last holder, and which of them goes first when memory is
+// needed: the prefix index. Called by the pool, on the engine thread.
+class BlockKeeper {
+ public:
+  virtual ~BlockKeeper() = default;
+  // The last holder has let go of `block`: true keeps it.
+  virtual bool KeepReleased(BlockId block) = 0;
+  // A kept block has a holder again.
+  virtual void TakeBack(BlockId block) = 0;
+  // Gives up one of the kept blocks and says which. REQUIRES one.
+  virtual BlockId Evict() = 0;
+};
+
 class BlockPool {
  public:
   // kResourceExhausted when the memory cannot be had; kInvalidArgument for a layout or count of 0.
@@ -28,14 +42,23 @@ class BlockPool {
   std::byte* base() const { return arena_.data(); }
   size_t block_count() const { return references_.size(); }
   size_t free_count() const { return free_.size(); }
+  size_t kept_count() const { return kept_count_; }
+  // Blocks that Allocate can give out: free and kept ones.
+  size_t available_count() const { return free_.size() + kept_count_; }
 
-  // A block with count 1; its bytes are those of its last use (zero at first). kResourceExhausted
-  // when none is free.
+  // Who decides from now on; null (as at first): every block is free when its last holder lets go.
+  // REQUIRES that no block is kept.
+  void SetKeeper(BlockKeeper* keeper);
+
+  // A block with count 1; its bytes are those of its last use (zero at first). Free blocks first,
+  // then the keeper evicts. kResourceExhausted when none is available.
   Result<BlockId> Allocate();
-  // One more holder. REQUIRES count >= 1.
+  // One more holder. REQUIRES a block that is held or kept.
   void Reference(BlockId block);
-  // One holder less; at 0 the block is free. REQUIRES count >= 1.
+  // One holder less; without one the block is kept or free. REQUIRES count >= 1.
   void Release(BlockId block);
+  // The keeper gives up `block` by itself. REQUIRES a kept block.
+  void FreeKept(BlockId block);
   uint32_t ReferenceCount(BlockId block) const;
 
  private:
@@ -43,8 +66,11 @@ class BlockPool {
 
   KvBlockLayout layout_;
   AlignedBuffer arena_;
+  BlockKeeper* keeper_ = nullptr;
   std::vector<uint32_t> references_;  // by block
-  std::vector<BlockId> free_;         // a stack: the block used last is the warmest
+  std::vector<bool> kept_;            // by block
+  size_t kept_count_ = 0;
+  std::vector<BlockId> free_;  // a stack: the block used last is the warmest
 };
 
 }  // namespace kvasir

@@ -87,10 +87,12 @@ class FakeEngine : public Engine {
     if (!step_status.ok()) return Finish(FinishReason::kError);
     if (next_ == answer_.size()) return Finish(FinishReason::kStop);
     if (next_ == requests.back().token_count_max) return Finish(FinishReason::kLength);
-    const bool more = sink_->OnToken(static_cast<unsigned char>(answer_[next_++]));
+    const bool more = sink_->OnToken({static_cast<unsigned char>(answer_[next_++])});
     return more ? true : Finish(FinishReason::kStop);
   }
+  Status Check(const Request& request) const override { return OkStatus(); }
   EngineStats stats() const override { return {}; }
+  PrefixCache* prefix_cache() override { return nullptr; }
   size_t context_tokens() const override { return 1024; }
 
   Status submit_status;           // what Submit says

@@ -1,6 +1,7 @@
 #include "kvasir/engine/batch_builder.h"
 
 #include "kvasir/base/check.h"
+#include "kvasir/engine/memory_plan.h"
 
 namespace kvasir {
 
@@ -10,9 +11,10 @@ BatchBuilder::BatchBuilder(const BlockPool& pool, size_t row_count_max, size_t s
   positions_.reserve(row_count_max);
   qo_indptr_.reserve(sequence_count_max + 1);
   kv_indptr_.reserve(sequence_count_max + 1);
+  // Shared blocks are listed by each sequence, so there can be more; few batches share so much.
   kv_indices_.reserve(pool.block_count());
   kv_last_page_len_.reserve(sequence_count_max);
-  logit_rows_.reserve(sequence_count_max);
+  logit_rows_.reserve(sequence_count_max + kPromptLogitRowsMax);
   Start();
 }
 
@@ -43,9 +45,14 @@ void BatchBuilder::Add(const Sequence& sequence, size_t token_count) {
   kv_indptr_.push_back(static_cast<int32_t>(kv_indices_.size()));
   kv_last_page_len_.push_back(static_cast<int32_t>(blocks.last_block_token_count()));
 
-  if (end == sequence.tokens().size()) {
-    logit_rows_.push_back(static_cast<int32_t>(tokens_.size() - 1));
+  for (size_t left = LogitRowCount(sequence, token_count); left > 0; --left) {
+    logit_rows_.push_back(static_cast<int32_t>(tokens_.size() - left));
   }
+}
+
+size_t BatchBuilder::LogitRowCount(const Sequence& sequence, size_t token_count) {
+  if (sequence.wants_all_logits()) return token_count;
+  return sequence.blocks().token_count() == sequence.tokens().size() ? 1 : 0;
 }
 
 Batch BatchBuilder::batch() const {

@@ -22,9 +22,11 @@ class BatchBuilder {
   // Empties the batch.
   void Start();
   // Adds the last `token_count` tokens of sequence.blocks(), which were made room for (Extend) and
-  // are not computed yet. Logits are wanted when they end with the last token that is known.
-  // REQUIRES token_count >= 1.
+  // are not computed yet, and the rows of logits that they get. REQUIRES token_count >= 1.
   void Add(const Sequence& sequence, size_t token_count);
+  // How many of those rows have logits: all when the sequence wants all, otherwise the last one
+  // when no token behind it is known.
+  static size_t LogitRowCount(const Sequence& sequence, size_t token_count);
   // Views of the arrays, valid until the next Start or Add.
   Batch batch() const;
 

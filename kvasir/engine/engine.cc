@@ -1,9 +1,7 @@
 #include "kvasir/engine/engine.h"
 
 #include <algorithm>
-#include <atomic>
-#include <mutex>
-#include <unordered_map>
+#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -11,51 +9,31 @@
 #include "kvasir/base/check.h"
 #include "kvasir/base/topology.h"
 #include "kvasir/engine/batch_builder.h"
+#include "kvasir/engine/block_fingerprint.h"
+#include "kvasir/engine/cancel_flags.h"
 #include "kvasir/engine/memory_plan.h"
+#include "kvasir/engine/prefix_sharing.h"
 #include "kvasir/engine/sampler.h"
 #include "kvasir/engine/scheduler.h"
 #include "kvasir/engine/sequence.h"
+#include "kvasir/engine/step_cost.h"
+#include "kvasir/kernels/cpu_target.h"
 #include "kvasir/kv/block_pool.h"
 
 namespace kvasir {
 namespace {
 
-// The one piece of the engine that other threads touch: which requests live, and which of them are
-// to be cancelled. Ids that do not live are forgotten at once, so that it stays as small as the
-// queue.
-class CancelFlags {
- public:
-  void Add(RequestId id) {
-    std::lock_guard lock(mutex_);
-    cancelled_.emplace(id, false);
-  }
-  void Remove(RequestId id) {
-    std::lock_guard lock(mutex_);
-    cancelled_.erase(id);
-  }
-  void Cancel(RequestId id) {
-    std::lock_guard lock(mutex_);
-    const auto found = cancelled_.find(id);
-    if (found == cancelled_.end()) return;
-    found->second = true;
-    pending_.store(true, std::memory_order_release);
-  }
-  // True once after a Cancel of a living request.
-  bool TakePending() {
-    return pending_.load(std::memory_order_acquire) &&
-           pending_.exchange(false, std::memory_order_acq_rel);
-  }
-  bool IsCancelled(RequestId id) const {
-    std::lock_guard lock(mutex_);
-    const auto found = cancelled_.find(id);
-    return found != cancelled_.end() && found->second;
-  }
+using Clock = Sequence::Clock;
 
- private:
-  mutable std::mutex mutex_;
-  std::unordered_map<RequestId, bool> cancelled_;  // by living request
-  std::atomic<bool> pending_{false};
-};
+std::unique_ptr<PrefixCache> MakePrefixCache(const Model& model, const EngineOptions& options,
+                                             const MemoryPlan& plan, BlockPool& pool) {
+  if (!options.prefix_cache) return nullptr;
+  const Digest fingerprint = BlockFingerprint(model.spec(), plan.kv_layout, options.model_identity,
+                                              NumericsClass(ActiveCpuTarget()));
+  // One sequence of full length always finds its blocks beside the pinned ones.
+  return std::make_unique<PrefixCache>(pool, fingerprint,
+                                       plan.block_count - plan.block_count_min());
+}
 
 class BatchingEngine final : public Engine {
  public:
@@ -64,8 +42,12 @@ class BatchingEngine final : public Engine {
       : model_(model),
         context_tokens_(plan.context_tokens),
         limits_{.chunk_tokens = options.chunk_tokens,
-                .sequence_count_max = options.sequence_count_max},
+                .sequence_count_max = options.sequence_count_max,
+                .all_logits_rows_max = kPromptLogitRowsMax},
+        prompt_budget_{.share = options.prompt_share, .seconds_max = options.step_ms_max / 1000},
         pool_(std::move(pool)),
+        prefix_cache_(MakePrefixCache(model, options, plan, *pool_)),
+        sharing_(prefix_cache_.get(), *pool_),
         logits_(std::move(logits)),
         builder_(*pool_, options.chunk_tokens, options.sequence_count_max) {}
 
@@ -89,13 +71,16 @@ class BatchingEngine final : public Engine {
   void Cancel(RequestId id) override { cancel_flags_.Cancel(id); }
 
   bool Step() override {
+    const Clock::time_point start = Clock::now();
     FinishCancelled();
-    PlanStep();
+    FinishLate(start);
+    PlanStep(start);
     if (!plan_.work.empty()) {
       BuildBatch();
       const MatrixView<float> logits = BatchLogits();
       if (Status status = model_.Forward(builder_.batch(), logits); status.ok()) {
         Deliver(logits);
+        CountStep(std::chrono::duration<double>(Clock::now() - start).count());
       } else {
         FailBatch(status);
       }
@@ -108,13 +93,25 @@ class BatchingEngine final : public Engine {
     EngineStats stats = counts_;
     stats.waiting_count = sequences_.size() - running_count_;
     stats.running_count = running_count_;
+    stats.running_count_max = limits_.sequence_count_max;
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      const Sequence& sequence = *sequences_[i];
+      if (i >= running_count_) stats.waiting_token_count += sequence.prompt().size();
+      stats.unread_token_count += sequence.tokens().size() - sequence.blocks().token_count();
+    }
     stats.block_count = pool_->block_count();
     stats.free_block_count = pool_->free_count();
+    stats.cached_block_count = pool_->kept_count();
+    if (prefix_cache_ != nullptr) {
+      stats.pinned_block_count = prefix_cache_->index().pinned_block_count();
+      stats.evicted_block_count = prefix_cache_->index().evicted_count();
+    }
+    stats.used_block_count = stats.block_count - stats.free_block_count - stats.cached_block_count;
     stats.kv_bytes = pool_->block_count() * pool_->layout().block_bytes();
     return stats;
   }
 
-  PrefixCache* prefix_cache() override { return nullptr; }
+  PrefixCache* prefix_cache() override { return prefix_cache_.get(); }
   size_t context_tokens() const override { return context_tokens_; }
 
  private:
@@ -126,24 +123,58 @@ class BatchingEngine final : public Engine {
     RemoveFinished();
   }
 
-  // Asks the scheduler and does what it says about who runs.
-  void PlanStep() {
-    scheduler_view_.clear();
+  void FinishLate(Clock::time_point now) {
+    bool found = false;
     for (const auto& sequence : sequences_) {
-      scheduler_view_.push_back({.token_count = sequence->tokens().size(),
-                                 .computed_count = sequence->blocks().token_count(),
-                                 .block_count = sequence->blocks().blocks().size()});
+      const auto& deadline = sequence->request().deadline;
+      if (!deadline || *deadline > now) continue;
+      sequence->Finish(
+          FinishReason::kDeadline,
+          Status(StatusCode::kDeadlineExceeded, "the deadline passed after " +
+                                                    std::to_string(sequence->generated().size()) +
+                                                    " generated tokens"));
+      found = true;
     }
+    if (found) RemoveFinished();
+  }
+
+  // Asks the scheduler and does what it says about who runs.
+  void PlanStep(Clock::time_point now) {
+    // By index: sinks hear of cached tokens and may submit.
+    for (size_t i = 0; i < running_count_; ++i) Adopt(*sequences_[i]);
+    sharing_.Describe(sequences_, running_count_, limits_.sequence_count_max - running_count_,
+                      &scheduler_view_);
     Schedule({.sequences = scheduler_view_,
               .running_count = running_count_,
-              .free_block_count = pool_->free_count()},
+              .available_block_count = pool_->available_count(),
+              .prompt_rows_max = PromptRows()},
              limits_, &plan_);
-    KVASIR_CHECK(sequences_.empty() || !plan_.work.empty());
+    KVASIR_CHECK(scheduler_view_.empty() || !plan_.work.empty());
     for (; running_count_ > plan_.running_count; --running_count_) {
-      sequences_[running_count_ - 1]->blocks().Clear();
+      sharing_.Release(*sequences_[running_count_ - 1]);
       ++counts_.preemption_count;
     }
-    running_count_ = plan_.running_count;
+    // Before any block is allocated: what the scheduler counted on is still there.
+    for (; running_count_ < plan_.running_count; ++running_count_) {
+      sequences_[running_count_]->Admit(now);
+      Adopt(*sequences_[running_count_]);
+    }
+  }
+
+  void Adopt(Sequence& sequence) {
+    if (sharing_.Adopt(sequence)) counts_.cached_token_count += sequence.ReportPrefill(true);
+  }
+
+  // Rows for prompts in a step with decodes. Those that wait press as well.
+  size_t PromptRows() const {
+    size_t decode_count = 0;
+    for (size_t i = 0; i < running_count_; ++i) {
+      const SchedulerSequence& s = scheduler_view_[i];
+      decode_count += s.computed_count + 1 == s.token_count;
+    }
+    if (decode_count == 0 || decode_count >= limits_.chunk_tokens) return limits_.chunk_tokens;
+    return step_cost_.PromptRows(prompt_budget_, decode_count, sequences_.size() - decode_count,
+                                 limits_.chunk_tokens - decode_count);
   }
 
   void BuildBatch() {
@@ -160,22 +191,46 @@ class BatchingEngine final : public Engine {
     return {logits_.as<float>(), row_count, model_.spec().vocab_size};
   }
 
-  // Samples a token for each sequence that has logits; the others have read a piece of their
-  // prompt.
+  // Publishes what is complete, then samples a token for each sequence that has the logits of its
+  // last token; the others have read a piece of their prompt.
   void Deliver(MatrixView<float> logits) {
-    ++counts_.step_count;
     size_t row = 0;
     for (const auto& work : plan_.work) {
       Sequence& sequence = *sequences_[work.sequence];
-      counts_.prompt_token_count += sequence.ReportPrefill();
-      if (sequence.blocks().token_count() < sequence.tokens().size()) continue;
-      const size_t generated_before = sequence.generated().size();
-      sequence.TakeToken(sampler_.Next(sequence, logits.row_span(row++)), context_tokens_);
-      counts_.generated_token_count += sequence.generated().size() - generated_before;
+      sharing_.Publish(sequence);
+      const size_t row_count = BatchBuilder::LogitRowCount(sequence, work.token_count);
+      DeliverTo(sequence, work.token_count, logits, row, row_count);
+      row += row_count;
     }
   }
 
-  // Nothing is known of the pages of a batch that failed: all of its sequences end.
+  // `row_count` rows of `logits` from `row` on belong to the last `token_count` tokens in blocks.
+  void DeliverTo(Sequence& sequence, size_t token_count, MatrixView<float> logits, size_t row,
+                 size_t row_count) {
+    const size_t end = sequence.blocks().token_count();
+    counts_.prompt_token_count += sequence.ReportPrefill(false);
+    if (sequence.wants_all_logits()) {
+      for (size_t i = 0; i < row_count; ++i) {
+        sequence.TakePromptLogits(end - token_count + i, logits.row_span(row + i));
+      }
+    }
+    if (end < sequence.tokens().size()) return;
+    const size_t generated_before = sequence.generated().size();
+    const SampledToken token = sampler_.Next(sequence, logits.row_span(row + row_count - 1));
+    sequence.TakeToken(token, context_tokens_, Clock::now());
+    counts_.generated_token_count += sequence.generated().size() - generated_before;
+  }
+
+  void CountStep(double seconds) {
+    const size_t row_count = builder_.batch().tokens.size();
+    step_cost_.Observe(row_count, seconds);
+    ++counts_.step_count;
+    counts_.step_seconds.Observe(seconds);
+    counts_.batch_rows.Observe(double(row_count));
+    counts_.batch_sequences.Observe(double(plan_.work.size()));
+  }
+
+  // Nothing is known of the pages of a batch that failed: all of its sequences end, unpublished.
   void FailBatch(const Status& status) {
     for (const auto& work : plan_.work) {
       sequences_[work.sequence]->Finish(FinishReason::kError, status);
@@ -189,7 +244,7 @@ class BatchingEngine final : public Engine {
     size_t kept = 0, kept_running = 0;
     for (size_t i = 0; i < sequences_.size(); ++i) {
       if (sequences_[i]->finished()) {
-        sequences_[i]->blocks().Clear();
+        sharing_.Release(*sequences_[i]);
         finished.push_back(std::move(sequences_[i]));
         continue;
       }
@@ -201,6 +256,7 @@ class BatchingEngine final : public Engine {
     running_count_ = kept_running;
     for (const auto& sequence : finished) {
       cancel_flags_.Remove(sequence->id());
+      ++counts_.finished_counts[size_t(sequence->finish_reason())];
       sequence->NotifyFinish();
     }
   }
@@ -208,15 +264,19 @@ class BatchingEngine final : public Engine {
   Model& model_;
   const size_t context_tokens_;
   const SchedulerLimits limits_;
-  std::unique_ptr<BlockPool> pool_;  // outlives the block tables of the sequences
-  AlignedBuffer logits_;             // [logit rows of a batch, vocab_size]
+  const PromptBudget prompt_budget_;
+  std::unique_ptr<BlockPool> pool_;            // outlives cache and block tables
+  std::unique_ptr<PrefixCache> prefix_cache_;  // null when it is off
+  PrefixSharing sharing_;
+  AlignedBuffer logits_;  // [logit rows of a batch, vocab_size]
   BatchBuilder builder_;
   Sampler sampler_;
+  StepCost step_cost_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
   size_t running_count_ = 0;                          // the first ones hold blocks, the rest wait
   CancelFlags cancel_flags_;
   RequestId next_id_ = 1;
-  EngineStats counts_;  // the counters alone; stats() fills in the rest
+  EngineStats counts_;  // what is counted alone; stats() fills in the rest
   // Of the current step, kept for their memory.
   std::vector<SchedulerSequence> scheduler_view_;
   StepPlan plan_;

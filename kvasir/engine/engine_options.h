@@ -32,9 +32,9 @@ struct EngineOptions {
   double prompt_share = 1;
   // No step with decodes grows beyond it for the sake of prompts. 1..60000.
   double step_ms_max = 200;
-  // Names the weights: part of the cached blocks' identity. May be empty as long as blocks do not
-  // leave the process.
-  std::string weights_identity = {};
+  // Names the weights and how the model computes with them: part of the cached blocks' identity.
+  // May be empty as long as blocks do not leave the process.
+  std::string model_identity = {};
 };
 
 }  // namespace kvasir

@@ -24,13 +24,14 @@ struct EngineStats {
   size_t waiting_count = 0;        // requests that are not let in yet
   size_t waiting_token_count = 0;  // of their prompts
   size_t running_count = 0;
+  size_t running_count_max = 0;   // that run at once
   size_t unread_token_count = 0;  // still to be read, of waiting and running requests
   // Blocks: used + cached + free = block_count.
   size_t block_count = 0;
-  size_t used_block_count = 0;    // running requests hold them
+  size_t used_block_count = 0;    // running requests hold them, or a pin does
   size_t cached_block_count = 0;  // nobody holds them, their contents can be found again
   size_t free_block_count = 0;    // empty
-  size_t pinned_block_count = 0;  // of the cached and used ones: never evicted
+  size_t pinned_block_count = 0;  // of the used ones
   size_t kv_bytes = 0;            // of the block pool
 
   // Since the engine was created.

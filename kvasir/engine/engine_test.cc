@@ -90,7 +90,8 @@ std::unique_ptr<Engine> MakeEngine(FakeModel& model, const EngineOptions& option
 
 void ExpectIdle(const Engine& engine) {
   const EngineStats stats = engine.stats();
-  EXPECT_EQ(stats.free_block_count, stats.block_count);
+  EXPECT_EQ(stats.used_block_count, 0);
+  EXPECT_EQ(stats.free_block_count + stats.cached_block_count, stats.block_count);
   EXPECT_EQ(stats.running_count, 0);
   EXPECT_EQ(stats.waiting_count, 0);
 }

@@ -43,10 +43,17 @@ Status CheckBounds(std::string_view option, size_t value, size_t lowest, size_t 
                          std::to_string(lowest) + " to " + std::to_string(highest));
 }
 
+// The same for numbers with fractions.
+Status CheckRange(std::string_view option, double value, double lowest, double highest) {
+  if (value >= lowest && value <= highest) return OkStatus();  // false for NaN
+  return InvalidArgument(std::string(option) + " is " + std::to_string(value) + ", allowed is " +
+                         std::to_string(lowest) + " to " + std::to_string(highest));
+}
+
 // The number of blocks that options.kv_bytes or its default stands for.
 Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& plan) {
   const size_t block_bytes = plan.kv_layout.block_bytes();
-  const size_t block_count_min = BlocksFor(plan.context_tokens);
+  const size_t block_count_min = plan.block_count_min();
   if (options.kv_bytes == 0) {
     const size_t usual = BlocksFor(std::min(plan.context_tokens, kDefaultSequenceTokens));
     return std::max(block_count_min, options.sequence_count_max * usual);
@@ -62,6 +69,8 @@ Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& pl
 }
 
 }  // namespace
+
+size_t MemoryPlan::block_count_min() const { return BlocksFor(context_tokens); }
 
 size_t MemoryPlan::needed_bytes() const {
   return SaturatingAdd(SaturatingAdd(kv_bytes, logit_bytes), activation_bytes);
@@ -80,6 +89,10 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
       CheckBounds("sequence_count_max", options.sequence_count_max, 1, kSequenceCountLimit));
   KVASIR_RETURN_IF_ERROR(
       CheckBounds("chunk_tokens", options.chunk_tokens, 1, model.row_count_max()));
+  if (options.prompt_share != 0) {
+    KVASIR_RETURN_IF_ERROR(CheckRange("prompt_share", options.prompt_share, 0.1, 100));
+  }
+  KVASIR_RETURN_IF_ERROR(CheckRange("step_ms_max", options.step_ms_max, 1, 60000));
 
   plan.weight_bytes = model.weight_bytes();
   plan.kv_layout = model.KvLayout(options.kv_format);
@@ -93,7 +106,8 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
                            " can be numbered");
   }
   plan.kv_bytes = SaturatingMultiply(plan.block_count, plan.kv_layout.block_bytes());
-  plan.logit_row_count = std::min(options.sequence_count_max, options.chunk_tokens);
+  plan.logit_row_count =
+      std::min(options.sequence_count_max + kPromptLogitRowsMax, options.chunk_tokens);
   plan.logit_bytes = plan.logit_row_count * sizeof(float) * size_t{spec.vocab_size};
   plan.activation_bytes = model.ActivationBytes(options.chunk_tokens, plan.logit_row_count);
   return plan;

@@ -14,6 +14,11 @@
 
 namespace kvasir {
 
+// Rows of a step whose logits are wanted for the logprobs of prompts. As many as make a matrix
+// product efficient (one row costs as much as reading the weights), few enough that their logits
+// stay below 10 MiB at 150000 tokens of vocabulary.
+inline constexpr size_t kPromptLogitRowsMax = 16;
+
 struct MemoryPlan {
   size_t context_tokens = 0;  // of one sequence, the model's own where the options say 0
   size_t weight_bytes = 0;    // in memory already: the model is loaded
@@ -26,6 +31,8 @@ struct MemoryPlan {
 
   // What is allocated or first touched after the model was loaded.
   size_t needed_bytes() const;
+  // Blocks of one sequence of full length.
+  size_t block_count_min() const;
   size_t kv_token_count() const { return block_count * kKvBlockTokens; }
 };
 

@@ -21,9 +21,9 @@ TEST(PlanMemory, ResolvesTheDefaults) {
   EXPECT_EQ(plan->kv_bytes, 12 * model.KvLayout(KvFormat::kBF16).block_bytes());
   EXPECT_EQ(plan->kv_token_count(), 12 * 32);
   EXPECT_EQ(plan->weight_bytes, 1000);
-  EXPECT_EQ(plan->logit_row_count, 3);
-  EXPECT_EQ(plan->logit_bytes, 3 * 200 * 4);
-  EXPECT_EQ(plan->activation_bytes, 100 * 512 + 10 * 3);
+  EXPECT_EQ(plan->logit_row_count, 3 + 16);  // 16 for logprobs of prompts
+  EXPECT_EQ(plan->logit_bytes, 19 * 200 * 4);
+  EXPECT_EQ(plan->activation_bytes, 100 * 512 + 10 * 19);
   EXPECT_EQ(plan->needed_bytes(), plan->kv_bytes + plan->logit_bytes + plan->activation_bytes);
 }
 
@@ -59,6 +59,10 @@ TEST(PlanMemory, RefusesOptionsOutOfBoundsByName) {
   expect_refused({.sequence_count_max = 1025}, "sequence_count_max is 1025, allowed is 1 to 1024");
   expect_refused({.chunk_tokens = 0}, "chunk_tokens is 0, allowed is 1 to 512");
   expect_refused({.chunk_tokens = 513}, "chunk_tokens is 513, allowed is 1 to 512");
+  expect_refused({.prompt_share = -1},
+                 "prompt_share is -1.000000, allowed is 0.100000 to 100.000000");
+  expect_refused({.step_ms_max = 0},
+                 "step_ms_max is 0.000000, allowed is 1.000000 to 60000.000000");
   const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
   expect_refused({.kv_bytes = 4 * block_bytes - 1},
                  "kv_bytes is " + std::to_string(4 * block_bytes - 1) +

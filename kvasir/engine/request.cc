@@ -23,6 +23,18 @@ Status CheckSamplingParams(const SamplingParams& params) {
   return CheckRange("frequency_penalty", params.frequency_penalty, -1000, 1000);
 }
 
+Status CheckLogitBias(const std::vector<LogitBias>& biases, size_t vocab_size) {
+  for (const auto& [token, bias] : biases) {
+    if (token < 0 || static_cast<size_t>(token) >= vocab_size) {
+      return InvalidArgument("logit_bias names the token " + std::to_string(token) +
+                             ", the vocabulary has the ids 0 to " + std::to_string(vocab_size - 1));
+    }
+    KVASIR_RETURN_IF_ERROR(
+        CheckRange("the logit_bias of token " + std::to_string(token), bias, -1000, 1000));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 std::string_view FinishReasonName(FinishReason reason) {
@@ -61,6 +73,16 @@ Status CheckRequest(const Request& request, size_t vocab_size, size_t context_to
   if (request.token_count_max == 0) {
     return InvalidArgument("token_count_max is 0, it must be at least 1");
   }
+  if (request.token_count_min > request.token_count_max) {
+    return InvalidArgument("token_count_min is " + std::to_string(request.token_count_min) +
+                           ", allowed is 0 to token_count_max, which is " +
+                           std::to_string(request.token_count_max));
+  }
+  if (request.top_logprob_count > kTopLogprobCountMax) {
+    return InvalidArgument("top_logprob_count is " + std::to_string(request.top_logprob_count) +
+                           ", allowed is 0 to " + std::to_string(kTopLogprobCountMax));
+  }
+  KVASIR_RETURN_IF_ERROR(CheckLogitBias(request.logit_bias, vocab_size));
   return CheckSamplingParams(request.sampling);
 }
 

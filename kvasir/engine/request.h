@@ -33,8 +33,9 @@ struct TokenLogprob {
 // How likely the model found a token: natural logarithms of softmax(its logits), before bias,
 // penalties, temperature and cuts.
 struct TokenLogprobs {
-  float logprob = 0;              // of the token itself
-  std::vector<TokenLogprob> top;  // the likeliest ones, falling; the lowest id first among equals
+  float logprob = 0;  // of the token itself
+  std::vector<TokenLogprob> top =
+      {};  // the likeliest ones, falling; the lowest id first among equals
   bool operator==(const TokenLogprobs&) const = default;
 };
 
@@ -75,7 +76,7 @@ inline constexpr size_t kTopLogprobCountMax = 20;
 
 struct LogitBias {
   TokenId token = kNoToken;
-  float bias = 0;  // added to the logit, -1000..1000; -1000 forbids a token for all purposes
+  float bias = 0;  // added to the logit, -1000..1000; -1000 all but forbids a token
 };
 
 struct Request {
@@ -85,7 +86,7 @@ struct Request {
   size_t token_count_min = 0;
   std::vector<TokenId> stop_tokens = {};  // end the answer and are not delivered
   SamplingParams sampling = {};
-  std::vector<LogitBias> logit_bias = {};  // before penalties and temperature; each token once
+  std::vector<LogitBias> logit_bias = {};  // before penalties and temperature
   // Delivers logprobs with each token, and those of the top_logprob_count likeliest, 0..20.
   bool logprobs = false;
   size_t top_logprob_count = 0;

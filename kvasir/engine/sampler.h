@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "kvasir/engine/request.h"
 #include "kvasir/engine/sequence.h"
 #include "kvasir/formats/token_id.h"
 
@@ -16,12 +17,15 @@ namespace kvasir {
 
 class Sampler {
  public:
-  // The token that follows sequence.tokens(). Penalties are applied to `logits` [vocab_size] in
+  // The token that follows sequence.tokens(), with its logprobs when the request wants them; those
+  // are valid until the next call. Bias and penalties are applied to `logits` [vocab_size] in
   // place.
-  TokenId Next(const Sequence& sequence, std::span<float> logits);
+  SampledToken Next(const Sequence& sequence, std::span<float> logits);
 
  private:
   std::vector<std::pair<float, TokenId>> scratch_;
+  std::vector<float> raw_logits_;
+  TokenLogprobs logprobs_;
 };
 
 }  // namespace kvasir

@@ -4,36 +4,65 @@
 #include <utility>
 
 #include "kvasir/base/check.h"
+#include "kvasir/engine/logprobs.h"
 
 namespace kvasir {
+namespace {
+
+double Seconds(Sequence::Clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
 
 Sequence::Sequence(RequestId id, Request request, TokenSink& sink, BlockPool& pool)
     : id_(id),
       sink_(&sink),
-      sampling_(request.sampling),
-      stop_tokens_(std::move(request.stop_tokens)),
-      token_count_max_(request.token_count_max),
-      tokens_(std::move(request.prompt)),
+      request_(std::move(request)),
+      tokens_(std::move(request_.prompt)),
       prompt_count_(tokens_.size()),
-      blocks_(pool) {}
+      arrival_(request_.arrival.value_or(Clock::now())),
+      blocks_(pool) {
+  prompt_stats_.token_count = prompt_count_;
+}
 
-size_t Sequence::ReportPrefill() {
+void Sequence::Admit(Clock::time_point now) {
+  if (admission_) return;
+  admission_ = now;
+  prompt_stats_.queue_seconds = Seconds(now - arrival_);
+}
+
+size_t Sequence::ReportPrefill(bool cached) {
   const size_t done = std::min(blocks_.token_count(), prompt_count_);
   if (done <= prefill_reported_count_) return 0;
   const size_t added = done - prefill_reported_count_;
   prefill_reported_count_ = done;
+  if (cached) prompt_stats_.cached_token_count += added;
   sink_->OnPrefillProgress(done, prompt_count_);
   return added;
 }
 
-void Sequence::TakeToken(TokenId token, size_t context_tokens) {
+void Sequence::TakePromptLogits(size_t position, std::span<const float> logits) {
+  if (position + 1 != prompt_logprobs_count_ || !wants_all_logits()) return;
+  const TokenLogprobs logprobs =
+      LogprobsOf(logits, tokens_[position + 1], request_.top_logprob_count);
+  sink_->OnPromptLogprobs(prompt_logprobs_count_++, logprobs);
+}
+
+void Sequence::TakeToken(const SampledToken& token, size_t context_tokens, Clock::time_point now) {
   KVASIR_CHECK(!finished());
-  if (std::find(stop_tokens_.begin(), stop_tokens_.end(), token) != stop_tokens_.end()) {
+  if (!prompt_read_) {
+    prompt_read_ = true;
+    if (admission_) prompt_stats_.read_seconds = Seconds(now - *admission_);
+    sink_->OnPromptRead(prompt_stats_);
+  }
+  const std::vector<TokenId>& stops = request_.stop_tokens;
+  if (std::find(stops.begin(), stops.end(), token.id) != stops.end()) {
     return Finish(FinishReason::kStop);
   }
-  tokens_.push_back(token);
-  if (!sink_->OnToken({.id = token})) return Finish(FinishReason::kStop);
-  if (generated().size() >= token_count_max_ || tokens_.size() >= context_tokens) {
+  tokens_.push_back(token.id);
+  if (!sink_->OnToken(token)) return Finish(FinishReason::kStop);
+  if (generated().size() >= request_.token_count_max || tokens_.size() >= context_tokens) {
     Finish(FinishReason::kLength);
   }
 }

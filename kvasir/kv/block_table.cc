@@ -45,9 +45,9 @@ size_t BlockTable::BlocksNeeded(size_t token_count) const {
 
 Status BlockTable::Extend(size_t count) {
   const size_t needed = BlocksNeeded(count);
-  if (needed > pool_->free_count()) {
+  if (needed > pool_->available_count()) {
     return ResourceExhausted(std::to_string(count) + " more tokens need " + std::to_string(needed) +
-                             " KV blocks, " + std::to_string(pool_->free_count()) + " of " +
+                             " KV blocks, " + std::to_string(pool_->available_count()) + " of " +
                              std::to_string(pool_->block_count()) + " are free");
   }
   if (count == 0) return OkStatus();
@@ -66,6 +66,23 @@ Status BlockTable::Extend(size_t count) {
   }
   token_count_ += count;
   return OkStatus();
+}
+
+void BlockTable::AppendShared(std::span<const BlockId> shared) {
+  if (shared.empty()) return;
+  Truncate(complete_block_count() * kKvBlockTokens);
+  for (const BlockId block : shared) {
+    pool_->Reference(block);
+    blocks_.push_back(block);
+  }
+  token_count_ += shared.size() * kKvBlockTokens;
+}
+
+void BlockTable::Replace(size_t index, BlockId same) {
+  KVASIR_CHECK(index < complete_block_count());
+  pool_->Reference(same);
+  pool_->Release(blocks_[index]);
+  blocks_[index] = same;
 }
 
 void BlockTable::Truncate(size_t token_count) {

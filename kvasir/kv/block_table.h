@@ -1,5 +1,6 @@
 // BlockTable: the blocks of one sequence, in order, and how many tokens they hold. Owns one
-// reference to each block and releases them when it dies. Engine thread only.
+// reference to each block and releases them when it dies. Complete blocks may be shared with other
+// tables; what is appended goes to blocks of its own. Engine thread only.
 
 #ifndef KVASIR_KV_BLOCK_TABLE_H_
 #define KVASIR_KV_BLOCK_TABLE_H_
@@ -22,6 +23,7 @@ class BlockTable {
   BlockTable& operator=(BlockTable&& other) noexcept;
 
   size_t token_count() const { return token_count_; }
+  size_t complete_block_count() const { return token_count_ / kKvBlockTokens; }
   std::span<const BlockId> blocks() const { return blocks_; }
   // Tokens in the last block: 1..32, or 0 for an empty table.
   size_t last_block_token_count() const;
@@ -32,6 +34,11 @@ class BlockTable {
   // kResourceExhausted leaves the table as it was. A shared open block is copied first, so that it
   // may be written.
   Status Extend(size_t count);
+  // Goes on with `shared` complete blocks that somebody else computed. Tokens of an incomplete last
+  // block are forgotten first: the shared blocks stand in their place.
+  void AppendShared(std::span<const BlockId> shared);
+  // Puts a block with the same contents in the place of the complete block `index`.
+  void Replace(size_t index, BlockId same);
   // Forgets tokens from the end, releasing blocks that hold none. REQUIRES token_count <=
   // token_count().
   void Truncate(size_t token_count);

@@ -128,7 +128,7 @@ BlockId PrefixCache::LastCachedBlock(std::span<const TokenId> tokens, std::strin
     keys.push_back(key = NextKey(key, tokens.subspan(first, kKvBlockTokens)));
   }
   std::vector<BlockId> blocks;
-  index_.Match(keys, tokens, &blocks);
+  index_.Match(kNoBlock, keys, tokens, &blocks);
   return blocks.empty() ? kNoBlock : blocks.back();
 }
 

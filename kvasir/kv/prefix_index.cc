@@ -15,10 +15,9 @@ PrefixIndex::~PrefixIndex() {
   pool_.SetKeeper(nullptr);
 }
 
-void PrefixIndex::Match(std::span<const BlockKey> keys, std::span<const TokenId> tokens,
-                        std::vector<BlockId>* blocks) const {
+void PrefixIndex::Match(BlockId parent, std::span<const BlockKey> keys,
+                        std::span<const TokenId> tokens, std::vector<BlockId>* blocks) const {
   KVASIR_CHECK(tokens.size() >= keys.size() * kKvBlockTokens);
-  BlockId parent = kNoBlock;
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto found = blocks_by_key_.find(keys[i]);
     if (found == blocks_by_key_.end()) return;

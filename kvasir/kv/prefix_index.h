@@ -39,10 +39,10 @@ class PrefixIndex final : public BlockKeeper {
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
-  // Appends to *blocks the known blocks of the longest beginning, in order: at most keys.size(),
-  // the i-th with keys[i] and the i-th kKvBlockTokens of `tokens`. They may be evicted by the next
-  // Allocate unless they are referenced before. REQUIRES tokens for all keys.
-  void Match(std::span<const BlockKey> keys, std::span<const TokenId> tokens,
+  // Appends to *blocks the longest known chain behind `parent` (kNoBlock: from the start): at most
+  // keys.size() blocks, the i-th with keys[i] and the i-th kKvBlockTokens of `tokens`. They may be
+  // evicted by the next Allocate unless they are referenced before. REQUIRES tokens for all keys.
+  void Match(BlockId parent, std::span<const BlockKey> keys, std::span<const TokenId> tokens,
              std::vector<BlockId>* blocks) const;
 
   enum class Published { kStored, kKnown, kOrphan };
@@ -78,6 +78,8 @@ class PrefixIndex final : public BlockKeeper {
     std::string_view salt;       // valid as long as the entry
   };
   bool Knows(BlockId block) const { return nodes_[size_t(block)].known; }
+  // Whether it is findable and pinned, itself or by a block behind it.
+  bool IsPinned(BlockId block) const { return nodes_[size_t(block)].entry.pin_count > 0; }
   // REQUIRES Knows(block); valid until the next call that is not const.
   const Entry& entry(BlockId block) const;
   // The blocks that nothing follows and those pinned themselves, the ones in use first, then the

@@ -9,6 +9,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <mutex>
@@ -113,6 +114,8 @@ class AsioHttpServer final : public HttpServer {
     }
     return context_.connection_count == 0;
   }
+
+  void Defer(std::function<void()> task) override { asio::post(workers_, std::move(task)); }
 
   uint16_t port() const override { return port_; }
   size_t connection_count() const override { return context_.connection_count; }

@@ -55,6 +55,9 @@ class HttpServer {
   // too. Returns when no connection is left or after `patience_ms`, and says whether none is.
   virtual bool Stop(bool force, uint32_t patience_ms) = 0;
 
+  // Runs `task` on a worker thread, soon.
+  virtual void Defer(std::function<void()> task) = 0;
+
   virtual uint16_t port() const = 0;  // that TCP listens on; 0 without TCP
   virtual size_t connection_count() const = 0;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <utility>
 
 namespace kvasir {
@@ -31,7 +32,7 @@ constexpr const char* kUnsupported[] = {
     "prompt_embeds", "image_data", "previous_response_id"};
 
 // Values of an unsupported member that ask for nothing.
-bool AsksForNothing(const Json& value, uint64_t choice_count) {
+bool AsksForNothing(const Json& value) {
   if (value.is_boolean()) return !value.get<bool>();
   if (value.is_array() || value.is_object()) return value.empty();
   if (value.is_string()) return value.get_ref<const std::string&>().empty();
@@ -41,7 +42,7 @@ bool AsksForNothing(const Json& value, uint64_t choice_count) {
 void RefuseUnsupported(ObjectReader* reader, uint64_t choice_count) {
   for (const char* name : kUnsupported) {
     const Json* value = reader->Find(name);
-    if (value == nullptr || AsksForNothing(*value, choice_count)) continue;
+    if (value == nullptr || AsksForNothing(*value)) continue;
     const bool plain_best_of = std::string_view(name) == "best_of" && *value == Json(choice_count);
     if (plain_best_of) continue;
     reader->Fail(UnsupportedError(

@@ -146,6 +146,23 @@ TEST(BlockTableTest, MovesLeaveAnEmptyTable) {
   EXPECT_EQ(pool->free_count(), 4u);
 }
 
+TEST(BlockTableTest, SharedBlocksStandInPlaceOfAnOpenOne) {
+  auto pool = MakePool(6);
+  BlockTable table(*pool), other(*pool);
+  ASSERT_TRUE(table.Extend(96).ok());
+  ASSERT_TRUE(other.Extend(40).ok());
+  const BlockId kept = other.blocks()[0], open = other.blocks()[1];
+  other.AppendShared(table.blocks().subspan(1));
+  EXPECT_EQ(other.token_count(), 96u);
+  EXPECT_EQ(other.blocks()[0], kept);
+  EXPECT_EQ(other.blocks()[1], table.blocks()[1]);
+  EXPECT_EQ(pool->ReferenceCount(open), 0u);
+  EXPECT_EQ(pool->ReferenceCount(table.blocks()[2]), 2u);
+  other.AppendShared({});
+  ASSERT_TRUE(other.Extend(1).ok());
+  EXPECT_EQ(other.blocks().size(), 4u) << "what follows goes to a block of its own";
+}
+
 // Random forks, extensions and truncations: no block is lost, held twice by mistake, or written by
 // one table under the eyes of another.
 TEST(BlockTableTest, SurvivesARandomWalk) {

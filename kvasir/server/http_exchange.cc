@@ -24,7 +24,8 @@ bool Exchange::Respond(HttpResponse response) {
 
 void Exchange::PrepareStream(HttpResponse head) {
   std::lock_guard lock(mutex_);
-  KVASIR_CHECK(!prepared_ && !responded_);
+  KVASIR_CHECK(!responded_);
+  if (head_taken_) return;
   head_ = std::move(head);
   prepared_ = true;
 }

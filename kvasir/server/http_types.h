@@ -62,7 +62,8 @@ class ResponseWriter {
   virtual bool Respond(HttpResponse response) = 0;
 
   // Announces a stream of server-sent events: `head` (without a body) goes out with the first
-  // Write, or earlier, with a comment, when nothing was written for the server's ping interval.
+  // Write, or earlier, with a comment, when nothing was written for the server's ping interval. May
+  // be called again with a better head as long as none was sent.
   virtual void PrepareStream(HttpResponse head) = 0;
   // Queues bytes of the stream. False when the client is gone, or reads so slowly that the queue is
   // full: nothing is sent any more then.

@@ -29,12 +29,9 @@ constexpr const char* kFooter =
     "Exit codes: 0 done, 1 reading or writing failed, 2 bad flags or input, 130 interrupted.";
 
 constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
-    {"chat", AddChatCommand},
-    {"generate", AddGenerateCommand},
-    {"serve", AddServeCommand},
-    {"info", AddInfoCommand},
-    {"bench", AddBenchCommand},
-    {"perplexity", AddPerplexityCommand},
+    {"chat", AddChatCommand},         {"generate", AddGenerateCommand},
+    {"serve", AddServeCommand},       {"info", AddInfoCommand},
+    {"bench", AddBenchCommand},       {"perplexity", AddPerplexityCommand},
     {"tokenize", AddTokenizeCommand},
 };
 

@@ -25,8 +25,10 @@ namespace kvasir {
 namespace {
 
 constexpr const char* kFooter =
-    "Every setting may also stand in a TOML file (--config, or KVASIR_CONFIG) as max_connections, or in\n"
-    "the environment as KVASIR_MAX_CONNECTIONS; a flag is stronger than the environment, and that is\n"
+    "Every setting may also stand in a TOML file (--config, or KVASIR_CONFIG) as max_connections, "
+    "or in\n"
+    "the environment as KVASIR_MAX_CONNECTIONS; a flag is stronger than the environment, and that "
+    "is\n"
     "stronger than the file. API keys come from KVASIR_API_KEY, KVASIR_ADMIN_KEY or --api-keys.\n"
     "\n"
     "Examples:\n"
@@ -82,8 +84,8 @@ Result<std::unique_ptr<ServedModel>> LoadServedModel(const ServeOptions& options
 void PrintReady(const Server& server, const ServedModel& model, const ServeOptions& options) {
   const HttpServerOptions& http = options.server.http;
   const std::string scheme = http.tls_certificate.empty() ? "http" : "https";
-  const std::string host = http.host.find(':') == std::string::npos ? http.host
-                                                                    : "[" + http.host + "]";
+  const std::string host =
+      http.host.find(':') == std::string::npos ? http.host : "[" + http.host + "]";
   const std::string url = scheme + "://" + host + ":" + std::to_string(server.port());
   std::fprintf(stderr, "kvasir: %s is ready, %zu tokens of context, %zu at once\n",
                model.id().c_str(), model.context_tokens(), options.engine.sequence_count_max);
@@ -102,8 +104,7 @@ void Drain(Server& server, StopSignals& signals, uint32_t drain_seconds) {
   server.BeginDrain();
   std::fprintf(stderr, "kvasir: stopping; running answers have %u s, a second signal ends them\n",
                drain_seconds);
-  while (!server.idle() && signals.count() == seen &&
-         std::chrono::steady_clock::now() < deadline) {
+  while (!server.idle() && signals.count() == seen && std::chrono::steady_clock::now() < deadline) {
     signals.Wait(seen, kPollMs);
   }
 }

@@ -37,8 +37,9 @@ void AddModelSettings(ServeOptions* options, Settings* settings) {
                      "requests in one batch");
   settings->AddSwitch("prefix-cache", &options->engine.prefix_cache,
                       "keeps what was computed for requests with the\nsame beginning");
-  settings->AddNumber("prompt-share", &options->engine.prompt_share, 0, 100,
-                      "how much longer a step with decodes may take\nbecause prompts are read in it");
+  settings->AddNumber(
+      "prompt-share", &options->engine.prompt_share, 0, 100,
+      "how much longer a step with decodes may take\nbecause prompts are read in it");
   settings->AddNumber("step-ms", &options->engine.step_ms_max, 1, 60'000,
                       "longest step with decodes in it");
   settings->AddCount("queue-tokens", &options->loop.queue_tokens_max, 1, size_t{1} << 40,
@@ -126,8 +127,8 @@ Status ReadKeyMember(const std::string& member, const Json& value, ApiKey* key) 
     key->admin = value.get<bool>();
     return OkStatus();
   }
-  const std::vector<std::string> known = {"name",  "key", "group", "requests_per_minute",
-                                          "admin", "concurrent_requests"};
+  const std::vector<std::string> known = {
+      "name", "key", "group", "requests_per_minute", "admin", "concurrent_requests"};
   const std::string nearest = NearestWord(member, known);
   return InvalidArgument("unknown member '" + member + "'" +
                          (nearest.empty() ? "" : "; did you mean " + nearest + "?"));

@@ -30,7 +30,7 @@ std::optional<std::vector<std::string>> TextsOf(const Json& value) {
 
 // Variables of the scripts and of building, which are no settings.
 bool IsOtherVariable(std::string_view name) {
-  constexpr std::string_view kOthers[] = {"KVASIR_NO_APT", "KVASIR_ROOT", "KVASIR_CACHE",
+  constexpr std::string_view kOthers[] = {"KVASIR_NO_APT",  "KVASIR_ROOT",      "KVASIR_CACHE",
                                           "KVASIR_API_KEY", "KVASIR_ADMIN_KEY", "KVASIR_CONFIG"};
   return std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers);
 }
@@ -73,8 +73,8 @@ void Settings::AddCount(std::string name, size_t* target, size_t min, size_t max
       [=](const std::string& text) {
         const auto value = ParseUnsigned(text);
         if (!value || *value < min || *value > max) {
-          return Refuse(text, "a whole number from " + std::to_string(min) + " to " +
-                                  std::to_string(max));
+          return Refuse(
+              text, "a whole number from " + std::to_string(min) + " to " + std::to_string(max));
         }
         *target = *value;
         return OkStatus();
@@ -89,8 +89,8 @@ void Settings::AddCount(std::string name, uint32_t* target, uint32_t min, uint32
       [=](const std::string& text) {
         const auto value = ParseUnsigned(text);
         if (!value || *value < min || *value > max) {
-          return Refuse(text, "a whole number from " + std::to_string(min) + " to " +
-                                  std::to_string(max));
+          return Refuse(
+              text, "a whole number from " + std::to_string(min) + " to " + std::to_string(max));
         }
         *target = static_cast<uint32_t>(*value);
         return OkStatus();
@@ -141,8 +141,8 @@ void Settings::AddText(std::string name, std::string* target, std::string help) 
 }
 
 void Settings::AddTexts(std::string name, std::vector<std::string>* target, std::string help) {
-  Setting& setting = Add(std::move(name), "TEXT", std::move(help), nullptr,
-                         [=] { return Json(*target); });
+  Setting& setting =
+      Add(std::move(name), "TEXT", std::move(help), nullptr, [=] { return Json(*target); });
   setting.is_list = true;
   setting.set = [=](const std::vector<std::string>& values) {
     *target = values;
@@ -187,7 +187,8 @@ void Settings::AddFlags(CLI::App& app) {
           Setting& given = settings_[i];
           given.flag_given = true;
           given.flag_values = values;
-          if (given.is_switch && (values.empty() || values[0].empty())) given.flag_values = {"true"};
+          if (given.is_switch && (values.empty() || values[0].empty()))
+            given.flag_values = {"true"};
         },
         setting.help);
     option->type_name(setting.type_name)->allow_extra_args(false);
@@ -252,7 +253,8 @@ std::string Settings::Print() const {
   std::string text;
   for (const Setting& setting : settings_) {
     // TOML writes these values as JSON does.
-    text += TomlKey(setting.name) + " = " + DumpJson(setting.get()) + "  # " + setting.origin + "\n";
+    text +=
+        TomlKey(setting.name) + " = " + DumpJson(setting.get()) + "  # " + setting.origin + "\n";
   }
   return text;
 }

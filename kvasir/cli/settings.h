@@ -42,8 +42,8 @@ class Settings {
   void AddFlags(CLI::App& app);
 
   // Reads the sources in order. `toml_path`: empty for no file. `environment`: the value of a
-  // variable, null when it is not set. kInvalidArgument names the source, the setting, the value and
-  // what is allowed; an unknown key of the file is refused with the nearest known one.
+  // variable, null when it is not set. kInvalidArgument names the source, the setting, the value
+  // and what is allowed; an unknown key of the file is refused with the nearest known one.
   using Environment = std::function<const char*(const char* name)>;
   Status Apply(const std::string& toml_path, const Environment& environment);
 

@@ -108,8 +108,8 @@ std::string_view PresentedKey(std::string_view authorization, std::string_view x
   if (authorization.size() > kScheme.size() &&
       EqualIgnoringCase(authorization.substr(0, kScheme.size()), kScheme)) {
     authorization.remove_prefix(kScheme.size());
-    return authorization.substr(std::min(authorization.find_first_not_of(' '),
-                                         authorization.size()));
+    return authorization.substr(
+        std::min(authorization.find_first_not_of(' '), authorization.size()));
   }
   return x_api_key;
 }

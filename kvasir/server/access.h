@@ -19,10 +19,10 @@
 namespace kvasir {
 
 struct ApiKey {
-  std::string name;   // of the tenant, for logs; unique
-  std::string key;    // the secret
+  std::string name;    // of the tenant, for logs; unique
+  std::string key;     // the secret
   bool admin = false;  // may also use /v1/kv
-  std::string group;  // tenants of one group share cached prefixes; empty: its own name
+  std::string group;   // tenants of one group share cached prefixes; empty: its own name
   uint64_t requests_per_minute_max = 0;  // 0 = no limit
   uint64_t concurrent_requests_max = 0;  // 0 = no limit
 };

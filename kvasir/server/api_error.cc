@@ -87,9 +87,9 @@ ApiError PathNotFoundError(std::string_view path) {
 }
 
 ApiError MethodNotAllowedError(std::string_view method, std::string_view allowed) {
-  ApiError error = Make(405, kInvalidRequest, "method_not_allowed", "",
-                        "the method " + Quote(method) + " is not allowed here, only " +
-                            std::string(allowed));
+  ApiError error =
+      Make(405, kInvalidRequest, "method_not_allowed", "",
+           "the method " + Quote(method) + " is not allowed here, only " + std::string(allowed));
   error.headers.push_back({"Allow", std::string(allowed)});
   return error;
 }

@@ -23,9 +23,9 @@ struct ApiError {
   std::string code;
   std::string param;  // JSON path of the member at fault; empty: null
   std::string message;
-  Json extra = nullptr;              // further members of the error object
-  double retry_after_seconds = 0;    // above 0: a Retry-After header
-  bool retry_is_useless = false;     // tells openai clients not to try again by themselves
+  Json extra = nullptr;            // further members of the error object
+  double retry_after_seconds = 0;  // above 0: a Retry-After header
+  bool retry_is_useless = false;   // tells openai clients not to try again by themselves
   std::vector<HttpHeader> headers = {};
 
   bool failed() const { return status != 0; }

@@ -1,5 +1,5 @@
-// /v1/kv: what the prefix cache holds, and what an operator may do with it. The cache belongs to the
-// engine thread: each handler posts a task there and answers from it.
+// /v1/kv: what the prefix cache holds, and what an operator may do with it. The cache belongs to
+// the engine thread: each handler posts a task there and answers from it.
 
 #include <algorithm>
 #include <charconv>
@@ -34,7 +34,9 @@ void WithCache(const std::shared_ptr<Call>& call,
 }
 
 Json DescribePrefix(const CachedPrefix& prefix) {
-  return {{"id", prefix.id}, {"salt", prefix.salt}, {"token_count", prefix.token_count},
+  return {{"id", prefix.id},
+          {"salt", prefix.salt},
+          {"token_count", prefix.token_count},
           {"pinned", prefix.pinned}};
 }
 
@@ -85,8 +87,8 @@ bool ReadQueryCount(Call& call, const char* name, size_t max, size_t* count) {
     *count = value;
     return true;
   }
-  call.Fail(InvalidValueError(name, "'" + std::string(name) + "' must be a whole number up to " +
-                                        std::to_string(max)));
+  call.Fail(InvalidValueError(
+      name, "'" + std::string(name) + "' must be a whole number up to " + std::to_string(max)));
   return false;
 }
 
@@ -102,22 +104,22 @@ void HandleCacheStats(std::shared_ptr<Call> call) {
   WithCache(call, [](Call& call, PrefixCache& cache, Engine& engine) {
     const PrefixCacheStats cached = cache.stats();
     const EngineStats stats = engine.stats();
-    call.RespondJson({{"tiers",
-                       Json::array({{{"tier", "ram"},
-                                     {"block_bytes", cached.block_bytes},
-                                     {"block_count", stats.block_count},
-                                     {"used_block_count", stats.used_block_count},
-                                     {"cached_block_count", stats.cached_block_count},
-                                     {"free_block_count", stats.free_block_count},
-                                     {"findable_block_count", cached.block_count},
-                                     {"pinned_block_count", cached.pinned_block_count},
-                                     {"pinned_block_count_max", cached.pinned_block_count_max},
-                                     {"stored_block_count", cached.stored_block_count},
-                                     {"evicted_block_count", cached.evicted_block_count},
-                                     {"dropped_block_count", cached.dropped_block_count}}})},
-                      {"prompt_tokens_computed", stats.prompt_token_count},
-                      {"prompt_tokens_cached", stats.cached_token_count},
-                      {"fingerprint", ToHex(cache.fingerprint())}});
+    call.RespondJson(
+        {{"tiers", Json::array({{{"tier", "ram"},
+                                 {"block_bytes", cached.block_bytes},
+                                 {"block_count", stats.block_count},
+                                 {"used_block_count", stats.used_block_count},
+                                 {"cached_block_count", stats.cached_block_count},
+                                 {"free_block_count", stats.free_block_count},
+                                 {"findable_block_count", cached.block_count},
+                                 {"pinned_block_count", cached.pinned_block_count},
+                                 {"pinned_block_count_max", cached.pinned_block_count_max},
+                                 {"stored_block_count", cached.stored_block_count},
+                                 {"evicted_block_count", cached.evicted_block_count},
+                                 {"dropped_block_count", cached.dropped_block_count}}})},
+         {"prompt_tokens_computed", stats.prompt_token_count},
+         {"prompt_tokens_cached", stats.cached_token_count},
+         {"fingerprint", ToHex(cache.fingerprint())}});
   });
 }
 

@@ -47,7 +47,8 @@ std::vector<HttpHeader> Call::CommonHeaders() const {
   if (tenant_ != nullptr && tenant_->requests_per_minute_max > 0 && limiter_state_) {
     headers.push_back(
         {"x-ratelimit-limit-requests", std::to_string(tenant_->requests_per_minute_max)});
-    headers.push_back({"x-ratelimit-remaining-requests", std::to_string(limiter_state_->remaining)});
+    headers.push_back(
+        {"x-ratelimit-remaining-requests", std::to_string(limiter_state_->remaining)});
   }
   return headers;
 }

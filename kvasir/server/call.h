@@ -1,6 +1,6 @@
-// Call: one request on its way through the server, and ServerContext: what all of them share. A call
-// is answered exactly once; with that it is logged, counted, and gives back what it held of its
-// tenant's limits. A call may move between threads, the context serves all of them.
+// Call: one request on its way through the server, and ServerContext: what all of them share. A
+// call is answered exactly once; with that it is logged, counted, and gives back what it held of
+// its tenant's limits. A call may move between threads, the context serves all of them.
 
 #ifndef KVASIR_SERVER_CALL_H_
 #define KVASIR_SERVER_CALL_H_

@@ -125,8 +125,7 @@ Request Generation::MakeRequest(size_t choice) const {
                              params.stop_tokens.end());
   request.sampling = params.sampling;
   // Choices of one request differ, and with a seed they differ in the same way each time.
-  request.sampling.seed =
-      params.seed ? *params.seed + choice % params.choice_count : RandomSeed();
+  request.sampling.seed = params.seed ? *params.seed + choice % params.choice_count : RandomSeed();
   request.logit_bias = params.logit_bias;
   request.logprobs = params.logprobs;
   request.top_logprob_count = params.top_logprob_count;
@@ -218,9 +217,8 @@ void Generation::OnFinish(size_t index, FinishReason reason, const Status& statu
   Choice& choice = choices_[index];
   choice.finished = true;
   const bool only_echo = options_.params.token_count_max == uint64_t{0};
-  choice.finish_reason = only_echo && reason == FinishReason::kStop
-                             ? "length"
-                             : std::string(FinishReasonName(reason));
+  choice.finish_reason =
+      only_echo && reason == FinishReason::kStop ? "length" : std::string(FinishReasonName(reason));
   switch (reason) {
     case FinishReason::kStop:
     case FinishReason::kLength:
@@ -313,12 +311,13 @@ void Generation::FinishReply() {
   for (Choice& choice : choices_) replies.push_back(std::move(choice.reply));
   const ReplyUsage usage = Usage();
   // Large replies take a while to write down: not on the engine thread.
-  call_->context().http.load()->Defer([self = shared_from_this(), summary, usage, replies = std::move(replies)] {
-    HttpResponse response;
-    response.headers.push_back({"X-Kvasir-Cached-Tokens", std::to_string(usage.cached_tokens)});
-    response.body = self->format_->Whole(replies, usage);
-    self->call_->Respond(std::move(response), &summary);
-  });
+  call_->context().http.load()->Defer(
+      [self = shared_from_this(), summary, usage, replies = std::move(replies)] {
+        HttpResponse response;
+        response.headers.push_back({"X-Kvasir-Cached-Tokens", std::to_string(usage.cached_tokens)});
+        response.body = self->format_->Whole(replies, usage);
+        self->call_->Respond(std::move(response), &summary);
+      });
 }
 
 void Generation::FinishStream() {

@@ -1,7 +1,7 @@
 // Generation: the answers to one chat or completion request: gives each prompt and choice to the
-// engine, takes their tokens on the engine thread, and writes the reply, as a stream or whole. Stops
-// everything when the client leaves, the deadline passes or one choice fails. Keeps itself alive
-// until its last choice has ended.
+// engine, takes their tokens on the engine thread, and writes the reply, as a stream or whole.
+// Stops everything when the client leaves, the deadline passes or one choice fails. Keeps itself
+// alive until its last choice has ended.
 
 #ifndef KVASIR_SERVER_GENERATION_H_
 #define KVASIR_SERVER_GENERATION_H_

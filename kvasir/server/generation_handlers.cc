@@ -55,8 +55,8 @@ void HandleChatCompletions(std::shared_ptr<Call> call) {
   const ApiError template_error = model->RenderChat(request, nullptr, &prompt.tokens);
   if (template_error.failed()) return call->Fail(template_error);
   Truncate(request.params, &prompt.tokens);
-  auto format = ReplyFormat::Chat(MakeReplyOptions(*call, *model, request.params),
-                                  model->tokenizer());
+  auto format =
+      ReplyFormat::Chat(MakeReplyOptions(*call, *model, request.params), model->tokenizer());
   options.params = std::move(request.params);
   options.prompts.push_back(std::move(prompt));
   Generation::Start(std::move(call), std::move(options), std::move(format));
@@ -81,14 +81,15 @@ void HandleCompletions(std::shared_ptr<Call> call) {
     if (request.echo) {
       const auto* text = std::get_if<std::string>(&given);
       const bool whole = text != nullptr && !request.params.truncate_prompt_tokens;
-      prompt.echo_text = whole ? *text
-                               : ReplaceIllFormed(model->tokenizer().Decode(
-                                     prompt.tokens, {.skip_special = true}));
+      prompt.echo_text =
+          whole
+              ? *text
+              : ReplaceIllFormed(model->tokenizer().Decode(prompt.tokens, {.skip_special = true}));
     }
     options.prompts.push_back(std::move(prompt));
   }
-  auto format = ReplyFormat::Completion(MakeReplyOptions(*call, *model, request.params),
-                                        model->tokenizer());
+  auto format =
+      ReplyFormat::Completion(MakeReplyOptions(*call, *model, request.params), model->tokenizer());
   options.params = std::move(request.params);
   Generation::Start(std::move(call), std::move(options), std::move(format));
 }

@@ -47,7 +47,8 @@ void NoteUnknownMembers(Call& call, const std::vector<std::string>& names) {
   if (names.empty()) return;
   constexpr size_t kNamesMax = 8;
   Json listed = Json::array();
-  for (size_t i = 0; i < names.size() && i < kNamesMax; ++i) listed.push_back(names[i].substr(0, 64));
+  for (size_t i = 0; i < names.size() && i < kNamesMax; ++i)
+    listed.push_back(names[i].substr(0, 64));
   for (size_t i = 0; i < names.size(); ++i) call.context().metrics.CountUnknownMember();
   call.context().log.Write("ignored_members", {{"id", call.id()}, {"names", std::move(listed)}});
 }

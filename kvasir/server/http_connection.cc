@@ -16,7 +16,8 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-// A read: large enough that a body of megabytes takes few, small enough to hold for each connection.
+// A read: large enough that a body of megabytes takes few, small enough to hold for each
+// connection.
 constexpr size_t kReadBytes = 16 << 10;
 // What a client may send ahead while its request is being answered; then reading stops.
 constexpr size_t kAheadBytesMax = 64 << 10;
@@ -108,8 +109,7 @@ void HttpConnection::Stop(bool force) {
 }
 
 void HttpConnection::WakeWriter() {
-  asio::post(transport_->strand(),
-             [self = shared_from_this()] { self->output_signal_.Notify(); });
+  asio::post(transport_->strand(), [self = shared_from_this()] { self->output_signal_.Notify(); });
 }
 
 void HttpConnection::Abort() {
@@ -173,6 +173,9 @@ asio::awaitable<bool> HttpConnection::ReceiveRequest(RequestParser* parser) {
   const auto head_deadline = start + milliseconds(options.head_timeout_ms);
   const auto body_deadline = start + milliseconds(options.body_timeout_ms);
   bool continued = false;
+  // Objects that are awaited upon have names: GCC 12 destroys braced temporaries in an await
+  // expression twice.
+  HttpFailure failure;
   for (;;) {
     const RequestParser::State before = parser->state();
     const RequestParser::State state = parser->Feed(&input_);
@@ -183,8 +186,8 @@ asio::awaitable<bool> HttpConnection::ReceiveRequest(RequestParser* parser) {
     if (state == RequestParser::State::kBody) {
       AccountBody(parser->body_bytes());
       if (context_.body_bytes > options.body_bytes_total_max) {
-        co_await SendFailure({503, "server_overloaded", "the server is receiving too much at once"});
-        co_return false;
+        failure = {503, "server_overloaded", "the server is receiving too much at once"};
+        break;
       }
       if (before == RequestParser::State::kHead && parser->expects_continue() && !continued) {
         continued = true;
@@ -193,13 +196,14 @@ asio::awaitable<bool> HttpConnection::ReceiveRequest(RequestParser* parser) {
     }
     const bool in_head = state == RequestParser::State::kHead;
     if (co_await WaitForInput(input_.size(), in_head ? head_deadline : body_deadline)) continue;
-    if (!input_ended_) {
-      co_await SendFailure({408, "request_timeout", "the request did not arrive in time"});
-    } else if (!aborted_) {
-      co_await SendFailure({400, "malformed_request", "the request ended too early"});
-    }
-    co_return false;
+    if (aborted_) co_return false;
+    failure = input_ended_
+                  ? HttpFailure{400, "malformed_request", "the request ended too early"}
+                  : HttpFailure{408, "request_timeout", "the request did not arrive in time"};
+    break;
   }
+  co_await SendFailure(failure);
+  co_return false;
 }
 
 asio::awaitable<bool> HttpConnection::ServeOne() {
@@ -212,20 +216,23 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
     co_return false;
   }
   if (rejecting_) {
-    co_await SendFailure({503, "server_overloaded", "the server has too many connections"});
+    const HttpFailure failure{503, "server_overloaded", "the server has too many connections"};
+    co_await SendFailure(failure);
     co_return false;
   }
   HttpRequest request = parser.TakeRequest();
   request.peer = peer_;
   request.arrival = Clock::now();
   const std::string_view own_id = request.Header("x-request-id");
-  request.id = IsHarmlessId(own_id) ? std::string(own_id) : MakeRequestId(serial_, ++request_count_);
+  request.id =
+      IsHarmlessId(own_id) ? std::string(own_id) : MakeRequestId(serial_, ++request_count_);
   HttpRequest line;  // what the answer depends on: the rest goes to the handler
   line.method = request.method;
   line.minor_version = request.minor_version;
   line.keep_alive = request.keep_alive && !context_.stopping;
   line.id = request.id;
-  exchange_ = std::make_shared<Exchange>(shared_from_this(), context_.options.stream_queue_bytes_max);
+  exchange_ =
+      std::make_shared<Exchange>(shared_from_this(), context_.options.stream_queue_bytes_max);
   if (input_ended_) exchange_->MarkGone();
   Dispatch(std::move(request), exchange_);
   const bool keep = co_await SendAnswer(exchange_.get(), line);
@@ -282,8 +289,9 @@ asio::awaitable<bool> HttpConnection::SendFailure(const HttpFailure& failure) {
   HttpResponse response =
       context_.render_failure(failure, MakeRequestId(serial_, ++request_count_), peer_);
   response.close = true;
-  const std::string head = SerializeHead(response, 1, /*keep_alive=*/false, /*stream=*/false);
-  co_return co_await WriteAll(head + response.body);
+  std::string bytes = SerializeHead(response, 1, /*keep_alive=*/false, /*stream=*/false);
+  bytes += response.body;
+  co_return co_await WriteAll(bytes);
 }
 
 asio::awaitable<bool> HttpConnection::WriteAll(std::string_view bytes) {

@@ -77,7 +77,7 @@ class Exchange {
   std::string pending_;
   bool responded_ = false, prepared_ = false, begun_ = false, finished_ = false;
   bool head_taken_ = false;  // of the stream
-  bool taken_ = false;  // the end was taken: the answer is complete
+  bool taken_ = false;       // the end was taken: the answer is complete
   bool overflowed_ = false, gone_ = false, wake_posted_ = false;
 };
 

@@ -95,17 +95,17 @@ void RequestParser::CheckHead() {
     }
   }
   const auto length = message.find(http::field::content_length);
-  const bool plain_length =
-      length_count == 0 ||
-      (length->value().size() <= 19 &&
-       length->value().find_first_not_of("0123456789") == boost::beast::string_view::npos);
+  const bool plain_length = length_count == 0 || (length->value().size() <= 19 &&
+                                                  length->value().find_first_not_of("0123456789") ==
+                                                      boost::beast::string_view::npos);
   std::string path, query;
   if (length_count > 1 || !plain_length) {
     Fail(400, "malformed_request", "Content-Length must be one whole number");
   } else if (encoding_count > 1 || (encoding_count == 1 && encoding != "chunked")) {
     Fail(400, "malformed_request", "the only Transfer-Encoding known here is chunked");
   } else if (encoding_count == 1 && (length_count > 0 || message.version() < 11)) {
-    Fail(400, "malformed_request", "Transfer-Encoding goes neither with Content-Length nor HTTP/1.0");
+    Fail(400, "malformed_request",
+         "Transfer-Encoding goes neither with Content-Length nor HTTP/1.0");
   } else if (host_count > 1 || (host_count == 0 && message.version() >= 11)) {
     Fail(400, "malformed_request", "a request has exactly one Host header");
   } else if (message.version() < 10 || message.version() > 11) {

@@ -1,7 +1,7 @@
-// HttpServer: listens, accepts, and hands well-formed requests to a handler. A few I/O threads carry
-// thousands of connections; handlers run on worker threads of their own, so that a long prompt that
-// is being tokenised stops nobody's stream. Boost.Asio stays behind this header. Start and Stop are
-// for one thread.
+// HttpServer: listens, accepts, and hands well-formed requests to a handler. A few I/O threads
+// carry thousands of connections; handlers run on worker threads of their own, so that a long
+// prompt that is being tokenised stops nobody's stream. Boost.Asio stays behind this header. Start
+// and Stop are for one thread.
 
 #ifndef KVASIR_SERVER_HTTP_SERVER_H_
 #define KVASIR_SERVER_HTTP_SERVER_H_
@@ -38,9 +38,8 @@ struct HttpServerOptions {
 };
 
 // Makes the answer to a request that never became one, and logs it.
-using FailureRenderer = std::function<HttpResponse(const HttpFailure& failure,
-                                                   const std::string& request_id,
-                                                   const std::string& peer)>;
+using FailureRenderer = std::function<HttpResponse(
+    const HttpFailure& failure, const std::string& request_id, const std::string& peer)>;
 
 class HttpServer {
  public:

@@ -51,8 +51,9 @@ struct HttpFailure {
   std::string message;  // one sentence
 };
 
-// The answer to one request, whole or in pieces. Exactly one of Respond and PrepareStream is called.
-// A writer that is destroyed before its answer was complete answers 500 for whoever forgot it.
+// The answer to one request, whole or in pieces. Exactly one of Respond and PrepareStream is
+// called. A writer that is destroyed before its answer was complete answers 500 for whoever forgot
+// it.
 class ResponseWriter {
  public:
   virtual ~ResponseWriter() = default;

@@ -22,7 +22,7 @@ inline constexpr double kRequestSecondsBounds[] = {0.01, 0.025, 0.05, 0.1, 0.25,
                                                    5,    10,    25,   50,  100,  250, 500};
 inline constexpr double kTokenSecondsBounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                                  0.2,   0.5,    1,     2.5,  5,     10};
-inline constexpr double kTokenCountBounds[] = {1,   4,    16,   64,    128,   256,    512,  1024,
+inline constexpr double kTokenCountBounds[] = {1,    4,    16,   64,    128,   256,   512,   1024,
                                                2048, 4096, 8192, 16384, 32768, 65536, 131072};
 
 // One finished generation, for metrics and log.

@@ -18,18 +18,43 @@ constexpr size_t kLogitBiasCountMax = 1024;
 constexpr uint64_t kTokenCountMax = uint64_t{1} << 32;
 
 // Known, without effect on what is computed here.
-constexpr std::initializer_list<const char*> kIgnored = {
-    "user",          "safety_identifier",  "metadata",   "store",     "service_tier",
-    "verbosity",     "prediction",         "moderation", "web_search_options",
-    "reasoning_effort", "parallel_tool_calls", "prompt_cache_retention"};
+constexpr std::initializer_list<const char*> kIgnored = {"user",
+                                                         "safety_identifier",
+                                                         "metadata",
+                                                         "store",
+                                                         "service_tier",
+                                                         "verbosity",
+                                                         "prediction",
+                                                         "moderation",
+                                                         "web_search_options",
+                                                         "reasoning_effort",
+                                                         "parallel_tool_calls",
+                                                         "prompt_cache_retention"};
 
 // Members of other servers and of later versions of this one.
-constexpr const char* kUnsupported[] = {
-    "tools",       "functions",    "function_call",        "best_of",         "suffix",
-    "grammar",     "guided_json",  "guided_regex",         "guided_choice",   "guided_grammar",
-    "json_schema", "structured_outputs", "audio",          "use_beam_search", "typical_p",
-    "mirostat",    "dry_multiplier", "xtc_probability",    "priority",        "lora",
-    "prompt_embeds", "image_data", "previous_response_id"};
+constexpr const char* kUnsupported[] = {"tools",
+                                        "functions",
+                                        "function_call",
+                                        "best_of",
+                                        "suffix",
+                                        "grammar",
+                                        "guided_json",
+                                        "guided_regex",
+                                        "guided_choice",
+                                        "guided_grammar",
+                                        "json_schema",
+                                        "structured_outputs",
+                                        "audio",
+                                        "use_beam_search",
+                                        "typical_p",
+                                        "mirostat",
+                                        "dry_multiplier",
+                                        "xtc_probability",
+                                        "priority",
+                                        "lora",
+                                        "prompt_embeds",
+                                        "image_data",
+                                        "previous_response_id"};
 
 // Values of an unsupported member that ask for nothing.
 bool AsksForNothing(const Json& value) {
@@ -49,10 +74,11 @@ void RefuseUnsupported(ObjectReader* reader, uint64_t choice_count) {
         name, "the parameter '" + std::string(name) + "' is not supported by this server"));
   }
   if (const Json* format = reader->Find("response_format"); format != nullptr) {
-    const bool text = format->is_object() && format->contains("type") && (*format)["type"] == "text";
+    const bool text =
+        format->is_object() && format->contains("type") && (*format)["type"] == "text";
     if (!text) {
-      reader->Fail(UnsupportedError("response_format",
-                                    "the only supported 'response_format' is {\"type\": \"text\"}"));
+      reader->Fail(UnsupportedError(
+          "response_format", "the only supported 'response_format' is {\"type\": \"text\"}"));
     }
   }
   if (const Json* choice = reader->Find("tool_choice"); choice != nullptr) {
@@ -93,9 +119,9 @@ void ReadLogitBias(ObjectReader* reader, size_t vocab_size, std::vector<LogitBia
   if (object == nullptr) return;
   const std::string path = reader->PathOf("logit_bias");
   if (!object->is_object() || object->size() > kLogitBiasCountMax) {
-    return reader->Fail(
-        InvalidValueError(path, "'" + path + "' must be an object of at most " +
-                                    std::to_string(kLogitBiasCountMax) + " token ids"));
+    return reader->Fail(InvalidValueError(path, "'" + path + "' must be an object of at most " +
+                                                    std::to_string(kLogitBiasCountMax) +
+                                                    " token ids"));
   }
   for (const auto& [key, value] : object->items()) {
     TokenId token = kNoToken;
@@ -103,9 +129,9 @@ void ReadLogitBias(ObjectReader* reader, size_t vocab_size, std::vector<LogitBia
     const bool known = error == std::errc() && end == key.data() + key.size() && token >= 0 &&
                        static_cast<size_t>(token) < vocab_size;
     if (!known) {
-      return reader->Fail(InvalidValueError(
-          path, "'" + path + "' names a token that is no id from 0 to " +
-                    std::to_string(vocab_size - 1)));
+      return reader->Fail(InvalidValueError(path, "'" + path +
+                                                      "' names a token that is no id from 0 to " +
+                                                      std::to_string(vocab_size - 1)));
     }
     if (!value.is_number() || !(value.get<double>() >= -100 && value.get<double>() <= 100)) {
       return reader->Fail(InvalidValueError(path + "." + key, "'" + path + "." + key +
@@ -157,8 +183,8 @@ void ReadCache(ObjectReader* reader, GenerationParams* params) {
                                   "'prompt_cache_options.mode' must be implicit or explicit"));
   }
   if (!ttl.empty() && ttl != "30m") {
-    nested.Fail(InvalidValueError("prompt_cache_options.ttl",
-                                  "'prompt_cache_options.ttl' must be 30m"));
+    nested.Fail(
+        InvalidValueError("prompt_cache_options.ttl", "'prompt_cache_options.ttl' must be 30m"));
   }
   // What the messages mark decides then (ReadMessages).
   if (mode == "explicit") params->cache_write = false;
@@ -184,13 +210,12 @@ ApiError ParseTokenIds(const Json& list, const std::string& path, size_t vocab_s
                        std::vector<TokenId>* ids) {
   for (size_t i = 0; i < list.size(); ++i) {
     const Json& id = list[i];
-    const bool known =
-        id.is_number_integer() && id.get<int64_t>() >= 0 &&
-        id.get<int64_t>() < static_cast<int64_t>(vocab_size);
+    const bool known = id.is_number_integer() && id.get<int64_t>() >= 0 &&
+                       id.get<int64_t>() < static_cast<int64_t>(vocab_size);
     if (!known) {
       const std::string at = path + "[" + std::to_string(i) + "]";
-      return InvalidValueError(at, "'" + at + "' must be a token id from 0 to " +
-                                       std::to_string(vocab_size - 1));
+      return InvalidValueError(
+          at, "'" + at + "' must be a token id from 0 to " + std::to_string(vocab_size - 1));
     }
     ids->push_back(id.get<TokenId>());
   }

@@ -99,8 +99,8 @@ void ReadChatLogprobs(ObjectReader* reader, GenerationParams* params) {
   const bool has_top =
       reader->ReadCount("top_logprobs", 0, kTopLogprobCountMax, &params->top_logprob_count);
   if (has_top && !params->logprobs && params->top_logprob_count > 0) {
-    reader->Fail(
-        InvalidValueError("top_logprobs", "'top_logprobs' is only allowed when 'logprobs' is true"));
+    reader->Fail(InvalidValueError("top_logprobs",
+                                   "'top_logprobs' is only allowed when 'logprobs' is true"));
   }
 }
 
@@ -125,8 +125,8 @@ ApiError ParsePromptList(const Json& list, size_t vocab_size, std::vector<Prompt
     return error;
   }
   if (list.empty() || list.size() > kPromptCountMax) {
-    return InvalidValueError("prompt", "'prompt' must hold 1 to " +
-                                           std::to_string(kPromptCountMax) + " prompts");
+    return InvalidValueError(
+        "prompt", "'prompt' must hold 1 to " + std::to_string(kPromptCountMax) + " prompts");
   }
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string path = "prompt[" + std::to_string(i) + "]";
@@ -155,9 +155,10 @@ void ReadPrompts(ObjectReader* reader, size_t vocab_size, std::vector<Prompt>* p
     ApiError error = ParsePromptList(*value, vocab_size, prompts);
     if (error.failed()) reader->Fail(std::move(error));
   } else {
-    reader->Fail(InvalidValueError("prompt", "'prompt' must be a string, token ids, or an array "
-                                             "of them, not " +
-                                                 DescribeJsonType(*value)));
+    reader->Fail(InvalidValueError("prompt",
+                                   "'prompt' must be a string, token ids, or an array "
+                                   "of them, not " +
+                                       DescribeJsonType(*value)));
   }
 }
 
@@ -190,9 +191,9 @@ ApiError ParseChatRequest(const Json& body, const ApiLimits& limits, ChatRequest
     if (variables->is_object()) {
       request->template_variables = *variables;
     } else {
-      reader.Fail(InvalidValueError("chat_template_kwargs",
-                                    "'chat_template_kwargs' must be an object, not " +
-                                        DescribeJsonType(*variables)));
+      reader.Fail(InvalidValueError(
+          "chat_template_kwargs",
+          "'chat_template_kwargs' must be an object, not " + DescribeJsonType(*variables)));
     }
   }
   if (params.token_count_max == uint64_t{0}) {

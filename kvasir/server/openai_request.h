@@ -1,6 +1,6 @@
 // ChatRequest and CompletionRequest: what the OpenAI API lets clients ask, checked and in our own
-// types: behind this file nobody meets JSON, apart from the messages, which the chat template reads.
-// Pure functions; any thread.
+// types: behind this file nobody meets JSON, apart from the messages, which the chat template
+// reads. Pure functions; any thread.
 
 #ifndef KVASIR_SERVER_OPENAI_REQUEST_H_
 #define KVASIR_SERVER_OPENAI_REQUEST_H_
@@ -20,7 +20,7 @@ namespace kvasir {
 // What requests may ask for at most; from the server's options and its model.
 struct ApiLimits {
   size_t vocab_size = 0;
-  uint64_t choice_count_max = 128;   // n, and prompts times n
+  uint64_t choice_count_max = 128;  // n, and prompts times n
   uint64_t timeout_ms_max = 3600'000;
   bool strict = false;  // unknown members are refused
 };

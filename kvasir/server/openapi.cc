@@ -87,9 +87,8 @@ Json ChatRequestSchema(const ApiDescription& api) {
   Json parts = Array(part);
   parts["minItems"] = 1;
   parts["maxItems"] = 4;
-  Json message =
-      Exactly({{"role", {{"type", "string"}, {"enum", {"system", "user", "assistant"}}}},
-               {"content", {{"oneOf", {text, parts}}}}});
+  Json message = Exactly({{"role", {{"type", "string"}, {"enum", {"system", "user", "assistant"}}}},
+                          {"content", {{"oneOf", {text, parts}}}}});
   message["additionalProperties"] = false;
   Json messages = Array(message);
   messages["minItems"] = 1;
@@ -145,11 +144,10 @@ Json Schemas(const ApiDescription& api) {
   schemas["ChatRequest"] = ChatRequestSchema(api);
   schemas["CompletionRequest"] = CompletionRequestSchema(api);
   schemas["ChatReply"] = ReplySchema(
-      "chat.completion",
-      Exactly({{"index", Integer()},
-               {"message", Exactly({{"role", String()}, {"content", String()}})},
-               {"logprobs", Nullable(AnyObject())},
-               {"finish_reason", FinishReasonSchema()}}));
+      "chat.completion", Exactly({{"index", Integer()},
+                                  {"message", Exactly({{"role", String()}, {"content", String()}})},
+                                  {"logprobs", Nullable(AnyObject())},
+                                  {"finish_reason", FinishReasonSchema()}}));
   schemas["CompletionReply"] =
       ReplySchema("text_completion", Exactly({{"index", Integer()},
                                               {"text", String()},
@@ -162,16 +160,14 @@ Json Schemas(const ApiDescription& api) {
                               {"max_model_len", Integer()},
                               {"meta", AnyObject()}});
   schemas["ModelList"] = Exactly({{"object", String()}, {"data", Array(Ref("Model"))}});
-  schemas["Prefix"] = Exactly({{"id", String()},
-                               {"salt", String()},
-                               {"token_count", Integer()},
-                               {"pinned", Boolean()}});
+  schemas["Prefix"] = Exactly(
+      {{"id", String()}, {"salt", String()}, {"token_count", Integer()}, {"pinned", Boolean()}});
   schemas["PrefixList"] = Exactly({{"object", String()}, {"data", Array(Ref("Prefix"))}});
   schemas["Dropped"] = Exactly({{"dropped_block_count", Integer()}});
   schemas["Status"] = Exactly({{"status", String()}});
   schemas["Version"] = Exactly({{"version", String()}});
-  schemas["Tokens"] = Exactly(
-      {{"tokens", Array(Integer())}, {"count", Integer()}, {"max_model_len", Integer()}});
+  schemas["Tokens"] =
+      Exactly({{"tokens", Array(Integer())}, {"count", Integer()}, {"max_model_len", Integer()}});
   schemas["Text"] = Exactly({{"content", String()}, {"prompt", String()}});
   schemas["Prompt"] = Exactly({{"prompt", String()}});
   schemas["CacheStats"] = AnyObject();
@@ -235,17 +231,15 @@ void AddTextPaths(const ApiDescription& api, Json* paths) {
                           {"add_special", Nullable(Boolean())},
                           {"parse_special", Nullable(Boolean())},
                           {"return_token_strs", Nullable(Boolean())}}}};
-  const Json tokens = {{"type", "object"},
-                       {"required", {"tokens"}},
-                       {"properties", {{"tokens", TokenIds(api, 0)}}}};
+  const Json tokens = {
+      {"type", "object"}, {"required", {"tokens"}}, {"properties", {{"tokens", TokenIds(api, 0)}}}};
   const Json chat = {{"type", "object"},
                      {"required", {"messages"}},
                      {"properties",
                       {{"messages", ChatRequestSchema(api)["properties"]["messages"]},
                        {"add_generation_prompt", Nullable(Boolean())}}}};
-  (*paths)["/tokenize"]["post"] =
-      WithBody(Operation("Text or messages as tokens.", JsonContent(Ref("Tokens")), "key", true),
-               content);
+  (*paths)["/tokenize"]["post"] = WithBody(
+      Operation("Text or messages as tokens.", JsonContent(Ref("Tokens")), "key", true), content);
   (*paths)["/detokenize"]["post"] =
       WithBody(Operation("Tokens as text.", JsonContent(Ref("Text")), "key", true), tokens);
   (*paths)["/apply-template"]["post"] = WithBody(
@@ -260,42 +254,40 @@ void AddCachePaths(const ApiDescription& api, Json* paths) {
                          {"salt", {{"type", "string"}, {"maxLength", 64}, {"nullable", true}}}}}};
   (*paths)["/v1/kv/stats"]["get"] =
       Operation("What the prefix cache holds.", JsonContent(Ref("CacheStats")), "admin", false);
-  (*paths)["/v1/kv/lookup"]["post"] =
-      WithBody(Operation("How much of a prompt is cached.", JsonContent(Ref("Prefix")), "admin",
-                         true),
-               prefix);
+  (*paths)["/v1/kv/lookup"]["post"] = WithBody(
+      Operation("How much of a prompt is cached.", JsonContent(Ref("Prefix")), "admin", true),
+      prefix);
   Json list = Operation("Cached prefixes, the most recently used first.",
                         JsonContent(Ref("PrefixList")), "admin", false);
-  list["parameters"] = {QueryParameter("limit", {{"type", "integer"}, {"minimum", 0},
-                                                 {"maximum", 10000}}),
-                        QueryParameter("tokens", {{"type", "integer"}, {"minimum", 0},
-                                                  {"maximum", 4096}})};
+  list["parameters"] = {
+      QueryParameter("limit", {{"type", "integer"}, {"minimum", 0}, {"maximum", 10000}}),
+      QueryParameter("tokens", {{"type", "integer"}, {"minimum", 0}, {"maximum", 4096}})};
   (*paths)["/v1/kv/prefixes"]["get"] = std::move(list);
   Json drop = Operation("Forgets all prefixes, or those of one salt.", JsonContent(Ref("Dropped")),
                         "admin", false);
   drop["parameters"] = {QueryParameter("salt", String())};
   (*paths)["/v1/kv/prefixes"]["delete"] = std::move(drop);
-  (*paths)["/v1/kv/prefixes/{id}"]["delete"] = WithPathId(
-      Operation("Forgets a prefix and what continues it.", JsonContent(Ref("Dropped")), "admin",
-                false),
-      "id");
+  (*paths)["/v1/kv/prefixes/{id}"]["delete"] =
+      WithPathId(Operation("Forgets a prefix and what continues it.", JsonContent(Ref("Dropped")),
+                           "admin", false),
+                 "id");
   (*paths)["/v1/kv/pins"]["post"] = WithBody(
       Operation("Keeps the cached prefix of a prompt.", JsonContent(Ref("Prefix")), "admin", true),
       prefix);
-  (*paths)["/v1/kv/pins/{id}"]["delete"] = WithPathId(
-      Operation("Takes back a pin.", JsonContent(AnyObject()), "admin", false), "id");
+  (*paths)["/v1/kv/pins/{id}"]["delete"] =
+      WithPathId(Operation("Takes back a pin.", JsonContent(AnyObject()), "admin", false), "id");
 }
 
 }  // namespace
 
 Json DescribeApi(const ApiDescription& api) {
   Json paths;
-  paths["/v1/chat/completions"]["post"] = WithBody(
-      Operation("The next message of a chat.", StreamOrJson("ChatReply"), "key", true),
-      Ref("ChatRequest"));
-  paths["/v1/completions"]["post"] = WithBody(
-      Operation("How a text goes on.", StreamOrJson("CompletionReply"), "key", true),
-      Ref("CompletionRequest"));
+  paths["/v1/chat/completions"]["post"] =
+      WithBody(Operation("The next message of a chat.", StreamOrJson("ChatReply"), "key", true),
+               Ref("ChatRequest"));
+  paths["/v1/completions"]["post"] =
+      WithBody(Operation("How a text goes on.", StreamOrJson("CompletionReply"), "key", true),
+               Ref("CompletionRequest"));
   paths["/v1/models"]["get"] =
       Operation("The models.", JsonContent(Ref("ModelList")), "key", false);
   paths["/v1/models/{model}"]["get"] =
@@ -308,8 +300,8 @@ Json DescribeApi(const ApiDescription& api) {
   }
   paths["/version"]["get"] =
       Operation("The version that runs.", JsonContent(Ref("Version")), nullptr, false);
-  paths["/metrics"]["get"] = Operation("Counters for Prometheus.",
-                                       {{"text/plain", {{"schema", String()}}}}, "key", false);
+  paths["/metrics"]["get"] =
+      Operation("Counters for Prometheus.", {{"text/plain", {{"schema", String()}}}}, "key", false);
   paths["/openapi.json"]["get"] =
       Operation("This description.", JsonContent(AnyObject()), nullptr, false);
   return {{"openapi", "3.0.3"},

@@ -18,12 +18,12 @@ Json LogprobNumber(float logprob) {
 }
 
 Json UsageJson(const ReplyUsage& usage) {
-  return {{"prompt_tokens", usage.prompt_tokens},
-          {"completion_tokens", usage.completion_tokens},
-          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
-          {"prompt_tokens_details",
-           {{"cached_tokens", usage.cached_tokens},
-            {"cache_write_tokens", usage.cache_write_tokens}}}};
+  return {
+      {"prompt_tokens", usage.prompt_tokens},
+      {"completion_tokens", usage.completion_tokens},
+      {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+      {"prompt_tokens_details",
+       {{"cached_tokens", usage.cached_tokens}, {"cache_write_tokens", usage.cache_write_tokens}}}};
 }
 
 Json TokenIds(const std::vector<ShownToken>& tokens) {
@@ -126,8 +126,7 @@ class ChatFormat final : public JsonReplyFormat {
 
   Json WholeChoice(size_t index, const ReplyChoice& choice) const override {
     return {{"index", index},
-            {"message",
-             {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}}},
+            {"message", {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}}},
             {"logprobs", Logprobs(choice.tokens)},
             {"finish_reason", choice.finish_reason}};
   }
@@ -136,9 +135,8 @@ class ChatFormat final : public JsonReplyFormat {
   Json Entry(TokenId id, float logprob) const {
     Json bytes = Json::array();
     for (const char c : tokenizer_.TokenBytes(id)) bytes.push_back(static_cast<unsigned char>(c));
-    return {{"token", TokenText(id)},
-            {"logprob", LogprobNumber(logprob)},
-            {"bytes", std::move(bytes)}};
+    return {
+        {"token", TokenText(id)}, {"logprob", LogprobNumber(logprob)}, {"bytes", std::move(bytes)}};
   }
 
   Json Logprobs(const std::vector<ShownToken>& tokens) const {

@@ -81,10 +81,10 @@ std::string ShortNumber(double value) {
 ApiError ParseRequestJson(std::string_view body, Json* json, const RequestJsonLimits& limits) {
   LimitedParse counting(limits);
   try {
-    Json parsed = Json::parse(
-        body.begin(), body.end(), [&](int depth, Json::parse_event_t event, Json& value) {
-          return counting.OnEvent(event, value);
-        });
+    Json parsed = Json::parse(body.begin(), body.end(),
+                              [&](int depth, Json::parse_event_t event, Json& value) {
+                                return counting.OnEvent(event, value);
+                              });
     if (!parsed.is_object()) {
       return InvalidJsonError("the body must be a JSON object, not " + DescribeJsonType(parsed));
     }
@@ -99,20 +99,26 @@ ApiError ParseRequestJson(std::string_view body, Json* json, const RequestJsonLi
 
 std::string DescribeJsonType(const Json& value) {
   switch (value.type()) {
-    case Json::value_t::object: return "an object";
-    case Json::value_t::array: return "an array";
-    case Json::value_t::string: return "a string";
-    case Json::value_t::boolean: return "a boolean";
-    case Json::value_t::null: return "null";
-    default: return "a number";
+    case Json::value_t::object:
+      return "an object";
+    case Json::value_t::array:
+      return "an array";
+    case Json::value_t::string:
+      return "a string";
+    case Json::value_t::boolean:
+      return "a boolean";
+    case Json::value_t::null:
+      return "null";
+    default:
+      return "a number";
   }
 }
 
 ObjectReader::ObjectReader(const Json& object, std::string path)
     : object_(object), path_(std::move(path)) {
   if (!object.is_object()) {
-    Fail(InvalidValueError(path_, "'" + path_ + "' must be an object, not " +
-                                      DescribeJsonType(object)));
+    Fail(InvalidValueError(path_,
+                           "'" + path_ + "' must be an object, not " + DescribeJsonType(object)));
   }
 }
 
@@ -134,15 +140,16 @@ const Json* ObjectReader::FindTyped(const char* name, bool (*is_right)(const Jso
 }
 
 bool ObjectReader::ReadBool(const char* name, bool* target) {
-  const Json* value =
-      FindTyped(name, [](const Json& v) { return v.is_boolean(); }, "true or false");
+  const Json* value = FindTyped(
+      name, [](const Json& v) { return v.is_boolean(); }, "true or false");
   if (value == nullptr) return false;
   *target = value->get<bool>();
   return true;
 }
 
 bool ObjectReader::ReadNumber(const char* name, double min, double max, float* target) {
-  const Json* value = FindTyped(name, [](const Json& v) { return v.is_number(); }, "a number");
+  const Json* value = FindTyped(
+      name, [](const Json& v) { return v.is_number(); }, "a number");
   if (value == nullptr) return false;
   const double number = value->get<double>();
   if (!(number >= min && number <= max)) {
@@ -156,8 +163,8 @@ bool ObjectReader::ReadNumber(const char* name, double min, double max, float* t
 }
 
 bool ObjectReader::ReadInteger(const char* name, int64_t min, int64_t max, int64_t* target) {
-  const Json* value =
-      FindTyped(name, [](const Json& v) { return v.is_number(); }, "a whole number");
+  const Json* value = FindTyped(
+      name, [](const Json& v) { return v.is_number(); }, "a whole number");
   if (value == nullptr) return false;
   int64_t number = 0;
   // Clients in languages with one kind of number send 5.0 for 5.
@@ -192,7 +199,8 @@ bool ObjectReader::ReadCount(const char* name, uint64_t min, uint64_t max, uint6
 }
 
 bool ObjectReader::ReadString(const char* name, size_t bytes_max, std::string* target) {
-  const Json* value = FindTyped(name, [](const Json& v) { return v.is_string(); }, "a string");
+  const Json* value = FindTyped(
+      name, [](const Json& v) { return v.is_string(); }, "a string");
   if (value == nullptr) return false;
   const std::string& text = value->get_ref<const std::string&>();
   if (text.size() > bytes_max) {
@@ -214,10 +222,11 @@ bool ObjectReader::ReadStrings(const char* name, size_t count_max, size_t bytes_
   std::vector<std::string> strings;
   const Json list = value->is_array() ? *value : Json::array({*value});
   for (size_t i = 0; i < list.size(); ++i) {
-    const std::string path = PathOf(name) + (value->is_array() ? "[" + std::to_string(i) + "]" : "");
+    const std::string path =
+        PathOf(name) + (value->is_array() ? "[" + std::to_string(i) + "]" : "");
     if (!list[i].is_string()) {
-      Fail(InvalidValueError(path, "'" + path + "' must be a string, not " +
-                                       DescribeJsonType(list[i])));
+      Fail(InvalidValueError(path,
+                             "'" + path + "' must be a string, not " + DescribeJsonType(list[i])));
       return false;
     }
     strings.push_back(list[i].get<std::string>());
@@ -229,9 +238,8 @@ bool ObjectReader::ReadStrings(const char* name, size_t count_max, size_t bytes_
   }
   if (strings.size() > count_max) {
     Fail(InvalidValueError(PathOf(name), "'" + PathOf(name) + "' has " +
-                                             std::to_string(strings.size()) +
-                                             " strings, at most " + std::to_string(count_max) +
-                                             " are allowed"));
+                                             std::to_string(strings.size()) + " strings, at most " +
+                                             std::to_string(count_max) + " are allowed"));
     return false;
   }
   *target = std::move(strings);

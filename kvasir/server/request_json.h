@@ -1,7 +1,7 @@
-// RequestJson: the body of a request -> JSON, with every limit that a hostile body could test: depth,
-// number of values, members of one object, duplicate keys, invalid UTF-8, numbers that are none. And
-// ObjectReader: reads the members of one object by name, type and range, and remembers the first
-// thing that is wrong. Any thread; a reader is for one.
+// RequestJson: the body of a request -> JSON, with every limit that a hostile body could test:
+// depth, number of values, members of one object, duplicate keys, invalid UTF-8, numbers that are
+// none. And ObjectReader: reads the members of one object by name, type and range, and remembers
+// the first thing that is wrong. Any thread; a reader is for one.
 
 #ifndef KVASIR_SERVER_REQUEST_JSON_H_
 #define KVASIR_SERVER_REQUEST_JSON_H_

@@ -46,7 +46,8 @@ bool IsAddress(std::string_view host) {
 // (DNS rebinding): without keys, only names that nobody else can give are served.
 bool HostIsAllowed(const ServerContext& context, const HttpRequest& request) {
   const ServerOptions& options = context.options;
-  if (context.keys.anonymous() == nullptr || options.insecure || request.peer == "unix") return true;
+  if (context.keys.anonymous() == nullptr || options.insecure || request.peer == "unix")
+    return true;
   const std::string_view host = HostName(request.Header("host"));
   if (host.empty() || host == "localhost" || host.ends_with(".localhost") || IsAddress(host)) {
     return true;
@@ -75,7 +76,8 @@ void AnswerPreflight(Call& call) {
   HttpResponse response;
   response.status = 204;
   response.headers.push_back({"Access-Control-Allow-Methods", "GET, POST, DELETE"});
-  response.headers.push_back({"Access-Control-Allow-Headers", "Authorization, Content-Type, x-api-key"});
+  response.headers.push_back(
+      {"Access-Control-Allow-Headers", "Authorization, Content-Type, x-api-key"});
   response.headers.push_back({"Access-Control-Max-Age", "600"});
   call.Respond(std::move(response));
 }
@@ -91,7 +93,8 @@ bool Authenticate(Call& call, RouteAccess access) {
   if (tenant == nullptr && access != RouteAccess::kAdmin) tenant = keys.anonymous();
   if (access == RouteAccess::kOpen) return true;
   if (access == RouteAccess::kAdmin && !keys.has_admin()) {
-    call.Fail(PermissionError("this needs an admin key, and the server has none (KVASIR_ADMIN_KEY)"));
+    call.Fail(
+        PermissionError("this needs an admin key, and the server has none (KVASIR_ADMIN_KEY)"));
     return false;
   }
   if (tenant == nullptr) {

@@ -1,6 +1,6 @@
 // ServedModel: what the handlers need of a loaded model: its names, its text side and the engine
-// loop that runs it. Made by whoever loads models (cli/serve.cc), owned by the Server. All of it may
-// be used from any thread.
+// loop that runs it. Made by whoever loads models (cli/serve.cc), owned by the Server. All of it
+// may be used from any thread.
 
 #ifndef KVASIR_SERVER_SERVED_MODEL_H_
 #define KVASIR_SERVER_SERVED_MODEL_H_

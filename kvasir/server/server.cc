@@ -18,10 +18,9 @@ HttpResponse RenderFailure(ServerContext& context, const HttpFailure& failure,
                            const std::string& request_id, const std::string& peer) {
   const ApiError error = HttpLevelError(failure);
   context.metrics.CountResponse("malformed", error.status);
-  context.log.Write("request", {{"id", request_id},
-                                {"peer", peer},
-                                {"status", error.status},
-                                {"code", error.code}});
+  context.log.Write(
+      "request",
+      {{"id", request_id}, {"peer", peer}, {"status", error.status}, {"code", error.code}});
   return ErrorResponse(error, request_id);
 }
 

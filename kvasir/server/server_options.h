@@ -19,10 +19,10 @@ struct ServerOptions {
   std::vector<ApiKey> keys;  // none for users: anybody who can connect may ask
   // Listens where others can connect although there is no key for users.
   bool insecure = false;
-  bool strict = false;            // members that are not known are refused, not ignored
-  bool accept_any_model = false;  // whatever "model" a request names
-  uint64_t choice_count_max = 128;  // answers to one request, 1..1024
-  uint64_t timeout_ms = 0;          // deadline of a request that names none; 0 = none
+  bool strict = false;                     // members that are not known are refused, not ignored
+  bool accept_any_model = false;           // whatever "model" a request names
+  uint64_t choice_count_max = 128;         // answers to one request, 1..1024
+  uint64_t timeout_ms = 0;                 // deadline of a request that names none; 0 = none
   uint64_t timeout_ms_max = 3600'000;      // that a request may name
   std::vector<std::string> cors_origins;   // "https://chat.example.org", or "*"
   std::vector<std::string> allowed_hosts;  // names in Host besides this machine's addresses

@@ -22,9 +22,9 @@ bool ReadChat(Call& call, ObjectReader* reader, ChatRequest* chat) {
     if (variables->is_object()) {
       chat->template_variables = *variables;
     } else {
-      reader->Fail(InvalidValueError("chat_template_kwargs",
-                                     "'chat_template_kwargs' must be an object, not " +
-                                         DescribeJsonType(*variables)));
+      reader->Fail(InvalidValueError(
+          "chat_template_kwargs",
+          "'chat_template_kwargs' must be an object, not " + DescribeJsonType(*variables)));
     }
   }
   if (reader->failed()) call.Fail(reader->error());
@@ -46,7 +46,8 @@ bool FinishBody(Call& call, ObjectReader* reader) {
 
 Json TokenStrings(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens) {
   Json strings = Json::array();
-  for (const TokenId token : tokens) strings.push_back(ReplaceIllFormed(tokenizer.TokenBytes(token)));
+  for (const TokenId token : tokens)
+    strings.push_back(ReplaceIllFormed(tokenizer.TokenBytes(token)));
   return strings;
 }
 
@@ -81,9 +82,8 @@ void HandleTokenize(std::shared_ptr<Call> call) {
     const ApiError error = model->RenderChat(chat, nullptr, &tokens);
     if (error.failed()) return call->Fail(error);
   }
-  Json reply = {{"tokens", tokens},
-                {"count", tokens.size()},
-                {"max_model_len", model->context_tokens()}};
+  Json reply = {
+      {"tokens", tokens}, {"count", tokens.size()}, {"max_model_len", model->context_tokens()}};
   if (with_strings) reply["token_strs"] = TokenStrings(model->tokenizer(), tokens);
   call->RespondJson(reply);
 }

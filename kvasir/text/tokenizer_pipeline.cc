@@ -56,8 +56,7 @@ void TokenizerPipeline::EncodeStretch(std::string_view stretch, bool at_text_sta
       parts_.model->Encode(piece.substr(i, kPieceBytesMax), scratch, ids);
     }
   };
-  const SpecialTokens& cut =
-      parse_special ? parts_.normalized.all : parts_.normalized.plain;
+  const SpecialTokens& cut = parse_special ? parts_.normalized.all : parts_.normalized.plain;
   cut.Split(stretch, [&](std::string_view part, TokenId id) {
     if (id != kNoToken) {
       ids.push_back(id);

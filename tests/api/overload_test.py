@@ -91,6 +91,7 @@ class Overload(unittest.TestCase):
             silent = []
             for _ in range(3):
                 connection = socket.socket()
+                self.addCleanup(connection.close)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 connection.connect(("127.0.0.1", server.port))
                 connection.sendall(post("/v1/completions", body))
@@ -102,8 +103,6 @@ class Overload(unittest.TestCase):
             self.assertEqual(server.wait_until_idle(120), 0)
             generated = server.metrics()["kvasir_generated_tokens_total"]
             self.assertLess(generated, 3 * 4 * 4000)
-            for connection in silent:
-                connection.close()
 
 
 class Disconnects(unittest.TestCase):

@@ -24,35 +24,45 @@ class Carver {
   size_t byte_count_ = 0;
 };
 
-AttentionScratch Carve(Carver& carver, size_t row_count, size_t head_dim) {
+AttentionScratch Carve(Carver& carver, const AttentionSpec& spec, size_t row_count) {
   // No target has blocks of more than 8 rows, and the last block is padded to the full size.
   constexpr size_t kBlockPadding = 7;
-  const size_t padded_dim = (head_dim + 15) / 16 * 16;
+  const size_t padded_v_dim = (spec.v_dim() + 15) / 16 * 16;
+  const size_t state_floats = AttentionStates::FloatCount(row_count, spec.v_dim());
   AttentionScratch scratch;
-  scratch.q = carver.Take<float>((row_count + kBlockPadding) * head_dim);
+  scratch.q = carver.Take<float>((row_count + kBlockPadding) * spec.head_dim);
   scratch.scores = carver.Take<float>(row_count * kScoreStride);
-  scratch.visible_begin = carver.Take<int32_t>(row_count);
-  scratch.visible_end = carver.Take<int32_t>(row_count);
   scratch.split_begin = carver.Take<int32_t>(row_count);
   scratch.split_end = carver.Take<int32_t>(row_count);
-  scratch.k_tile = carver.Take<float>(kKvBlockTokens * head_dim);
-  scratch.v_tile = carver.Take<float>(kKvBlockTokens * padded_dim);
-  scratch.running = carver.Take<float>(AttentionStates::FloatCount(row_count, head_dim));
-  scratch.current = carver.Take<float>(AttentionStates::FloatCount(row_count, head_dim));
+  scratch.keys = carver.Take<const std::byte*>(size_t{kKvSplitTokens});
+  scratch.key_tails = carver.Take<const std::byte*>(size_t{kKvSplitTokens});
+  scratch.values = carver.Take<const std::byte*>(size_t{kKvSplitTokens});
+  scratch.k_tile = carver.Take<float>(kKvBlockTokens * spec.head_dim);
+  scratch.v_tile = carver.Take<float>(kKvBlockTokens * padded_v_dim);
+  scratch.running = carver.Take<float>(state_floats);
+  scratch.current = carver.Take<float>(state_floats);
   return scratch;
 }
 
 }  // namespace
 
-size_t AttentionScratch::ByteCount(size_t row_count, size_t head_dim) {
+size_t AttentionScratch::ByteCount(const AttentionSpec& spec, size_t row_count) {
   Carver carver(nullptr);
-  Carve(carver, row_count, head_dim);
+  Carve(carver, spec, row_count);
   return carver.byte_count();
 }
 
-AttentionScratch AttentionScratch::At(std::byte* memory, size_t row_count, size_t head_dim) {
+AttentionScratch AttentionScratch::At(std::byte* memory, const AttentionSpec& spec,
+                                      size_t row_count) {
   Carver carver(memory);
-  return Carve(carver, row_count, head_dim);
+  return Carve(carver, spec, row_count);
+}
+
+AttentionStates AttentionRun::Partial(int32_t slot, size_t kv_head) const {
+  const size_t group = spec.group_size();
+  const size_t floats = AttentionStates::FloatCount(group, spec.v_dim());
+  return AttentionStates::At(partials + (size_t(slot) * spec.num_kv_heads + kv_head) * floats,
+                             group, spec.v_dim());
 }
 
 }  // namespace kvasir

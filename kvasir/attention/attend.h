@@ -1,6 +1,6 @@
-// Internal to the attention library: one work item of a plan, executed by the calling thread. The
-// code is compiled for each KV format in a file of its own (attend_f32.cc, attend_bf16.cc) and each
-// target.
+// Internal to the attention library: one work item of a plan for one KV head, executed by the
+// calling thread. The code is compiled for each kind of KV in a file of its own (attend_f32.cc,
+// attend_bf16.cc, attend_rows.cc) and each target.
 
 #ifndef KVASIR_ATTENTION_ATTEND_H_
 #define KVASIR_ATTENTION_ATTEND_H_
@@ -22,6 +22,10 @@ namespace kvasir {
 // dims take 130 KiB of second-level cache, which has 512 KiB on the CPUs we look at.
 inline constexpr size_t kQueryTileRows = 64;
 
+// Rows above which tiles are widened into scratch first (score-inl.h has the exact figure of each
+// target); for the planner's costs.
+inline constexpr size_t kStreamRowsTypical = 8;
+
 // Floats from one row of scores to the next: a split, and a cache line more so that the rows of a
 // block do not fall on the same few cache sets.
 inline constexpr size_t kScoreStride = kKvSplitTokens + 16;
@@ -31,36 +35,52 @@ struct AttentionRun {
   const AttentionSpec& spec;
   const PagedKv& kv;
   uint32_t layer;
-  std::span<const int32_t> qo_indptr;
-  std::span<const AttentionMergeItem> merge_items;
+  std::span<const AttentionPlanRow> rows;  // [rows of the batch]
+  std::span<const int32_t> row_ids;
   MatrixView<const float> q;  // [rows, num_qo_heads * head_dim]
-  MatrixView<float> out;      // the same shape
-  float* partials;            // the states of split rows; merge items say where
-  uint32_t* finished;         // [merge_items]: work of each that is done; 0 before and after a Run
+  MatrixView<float> out;      // [rows, num_qo_heads * v_dim]
+  MatrixView<float> lse;      // [rows, num_qo_heads], or empty
+  float* partials;            // [slots, num_kv_heads] states of group_size rows
+
+  AttentionStates Partial(int32_t slot, size_t kv_head) const;
 };
 
 // The scratch memory of one worker.
 struct AttentionScratch {
   float* q;                // row blocks of q * sm_scale, see attend-inl.h
   float* scores;           // [rows, kScoreStride]: logits, then weights of one split
-  int32_t* visible_begin;  // [rows]: keys that the row sees, as positions in the sequence
-  int32_t* visible_end;    // [rows]
-  int32_t* split_begin;    // [rows]: the same within the current split, as offsets in it
+  int32_t* split_begin;    // [rows]: keys that the row sees within the current split, as offsets
   int32_t* split_end;      // [rows]
-  float* k_tile;           // 32 tokens of K, widened to f32
-  float* v_tile;           // 32 tokens of V, widened to f32, rows padded to a multiple of 16 dims
-  float* running;          // states of the rows over the splits so far
-  float* current;          // states of the rows over one split
+  const std::byte** keys;  // [kKvSplitTokens]: where the rows of K of the current split lie
+  const std::byte** key_tails;
+  const std::byte** values;
+  float* k_tile;   // 32 tokens of K, widened to f32: [16 tokens of a half][dim]
+  float* v_tile;   // 32 tokens of V, widened to f32, rows padded to a multiple of 16 dims
+  float* running;  // states of the rows over the splits so far
+  float* current;  // states of the rows over one split
 
-  // Bytes for `row_count` rows of `head_dim`, a multiple of 64; and their division.
-  static size_t ByteCount(size_t row_count, size_t head_dim);
-  static AttentionScratch At(std::byte* memory, size_t row_count, size_t head_dim);
+  // Bytes for `row_count` rows, a multiple of 64; and their division.
+  static size_t ByteCount(const AttentionSpec& spec, size_t row_count);
+  static AttentionScratch At(std::byte* memory, const AttentionSpec& spec, size_t row_count);
 };
 
-void AttendItemF32(const AttentionRun& run, const AttentionWorkItem& item,
+using AttendFn = void (*)(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
+                          const AttentionScratch& scratch);
+void AttendItemF32(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
                    const AttentionScratch& scratch);
-void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item,
+void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
                     const AttentionScratch& scratch);
+void AttendItemRowsF32(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
+                       const AttentionScratch& scratch);
+void AttendItemRowsBF16(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
+                        const AttentionScratch& scratch);
+void AttendItemRowsF16(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
+                       const AttentionScratch& scratch);
+
+// Merges the partial states of one row and KV head in order, and writes its output. Scratch memory:
+// `running` alone.
+void MergePartials(const AttentionRun& run, int32_t row, size_t kv_head,
+                   const AttentionScratch& scratch);
 
 }  // namespace kvasir
 

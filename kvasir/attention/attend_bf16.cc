@@ -8,14 +8,15 @@
 #include <hwy/highway.h>
 
 #include "kvasir/attention/attend-inl.h"
+#include "kvasir/attention/block_source-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kvasir {
 namespace HWY_NAMESPACE {
 
-void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item,
+void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
                     const AttentionScratch& scratch) {
-  AttendItem<PagedBF16Tile>(run, item, scratch);
+  AttendItem<BlockSource<PagedBF16Tile>>(run, item, kv_head, scratch);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -27,9 +28,9 @@ namespace kvasir {
 
 HWY_EXPORT(AttendItemBF16);
 
-void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item,
+void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
                     const AttentionScratch& scratch) {
-  HWY_DYNAMIC_DISPATCH(AttendItemBF16)(run, item, scratch);
+  HWY_DYNAMIC_DISPATCH(AttendItemBF16)(run, item, kv_head, scratch);
 }
 
 }  // namespace kvasir

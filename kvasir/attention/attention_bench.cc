@@ -84,7 +84,9 @@ class Bench {
     BatchAttentionPlan plan;
     for (int i = 0; i < 5; ++i) {
       const auto start = Clock::now();
-      if (!PlanBatchAttention(shape_.spec, qo_indptr_, kv_, pool_.thread_count(), &plan).ok()) {
+      if (!PlanBatchAttention(shape_.spec, qo_indptr_, kv_, {.thread_count = pool_.thread_count()},
+                              &plan)
+               .ok()) {
         std::abort();
       }
       *plan_seconds = seconds_since(start);

@@ -18,7 +18,7 @@ namespace {
 struct Variant {
   const char* name;
   AttentionSpec spec;
-  KvFormat format;
+  TestStorage storage;
 };
 
 const Variant kVariants[] = {
@@ -29,6 +29,8 @@ const Variant kVariants[] = {
     {"single heads, dim 40", {2, 2, 40, 0.158f}, KvFormat::kF32},
     {"window and cap", {4, 1, 80, 0.11f, 77, 20.0f}, KvFormat::kBF16},
     {"window of two splits", {4, 1, 32, 0.18f, 400, 0}, KvFormat::kBF16},
+    {"rows", {4, 2, 64, 0.125f}, {TestStorage::Kind::kNhd, KvRowType::kBF16, 16}},
+    {"rows of f16", {4, 1, 40, 0.16f}, {TestStorage::Kind::kHnd, KvRowType::kF16, 7}},
 };
 constexpr int32_t kTokens = 601;  // three splits, the last incomplete, within a block
 
@@ -39,11 +41,11 @@ class InvarianceTest : public testing::TestWithParam<CpuTarget> {
     variant_ = &variant;
     random_.seed(11);
     columns_ = size_t{variant.spec.num_qo_heads} * variant.spec.head_dim;
-    sequence_ = RandomSequence(variant.spec, variant.format, kTokens, kTokens, random_);
+    sequence_ = RandomSequence(variant.spec, variant.storage, kTokens, kTokens, random_);
     expected_ = Batch({sequence_}).Run(1);
   }
   TestBatch Batch(std::vector<TestSequence> sequences) {
-    return TestBatch(variant_->spec, variant_->format, std::move(sequences), random_);
+    return TestBatch(variant_->spec, variant_->storage, std::move(sequences), random_);
   }
   // Compares `rows` rows from `first` of `out` with those of the whole run from `token`.
   void ExpectRows(const std::vector<float>& out, size_t first, int32_t token, int32_t rows,
@@ -102,7 +104,7 @@ TEST_P(InvarianceTest, NeighboursInTheBatchDoNotMatter) {
     Prepare(variant);
     for (const size_t threads : {1u, 2u}) {
       const auto other = [&](int32_t kv_len, int32_t q_len) {
-        return RandomSequence(variant.spec, variant.format, kv_len, q_len, random_);
+        return RandomSequence(variant.spec, variant.storage, kv_len, q_len, random_);
       };
       const TestBatch batch = Batch({other(1200, 3), Prefix(variant.spec, sequence_, 400, 120),
                                      other(5, 5), Prefix(variant.spec, sequence_, kTokens, 1),
@@ -115,15 +117,73 @@ TEST_P(InvarianceTest, NeighboursInTheBatchDoNotMatter) {
   }
 }
 
+// Sequences that share pages are read together where it pays: no row may notice.
+TEST_P(InvarianceTest, SharingPagesDoesNotMatter) {
+  for (const Variant& variant : kVariants) {
+    Prepare(variant);
+    std::vector<TestSequence> sequences = {Prefix(variant.spec, sequence_, kTokens, 1)};
+    const int32_t page = variant.storage.page_size;
+    // Rows of the whole run: 1 at the end, 1 at 560, a chunk of 30 before 590, and others that
+    // leave the prefix after one split or two.
+    for (const auto& [kv_len, q_len] : {std::pair(561, 1), std::pair(590, 30)}) {
+      TestSequence same = Prefix(variant.spec, sequence_, kv_len, q_len);
+      ShareTokens(variant.spec, sequences, 0, kv_len / page * page, &same);
+      sequences.push_back(std::move(same));
+    }
+    for (const int32_t shared : {260, 530, 0}) {
+      TestSequence other = RandomSequence(variant.spec, variant.storage, 600, 2, random_);
+      ShareTokens(variant.spec, sequences, 0, shared / page * page, &other);
+      sequences.push_back(std::move(other));
+    }
+    const TestBatch batch = Batch(std::move(sequences));
+    for (const double byte_ps : {1.0, 1e5}) {
+      for (const size_t threads : {1u, 2u}) {
+        AttentionPlanOptions options = {.thread_count = threads};
+        options.costs.kv_byte_ps = byte_ps;
+        const std::vector<float> out = batch.Run(options).out;
+        ExpectRows(out, 0, kTokens - 1, 1, "a decode that shares");
+        ExpectRows(out, 1, 560, 1, "another one");
+        ExpectRows(out, 2, 560, 30, "a chunk that shares");
+        options.cascade = false;
+        EXPECT_EQ(batch.Run(options).out, out) << variant.name;
+      }
+    }
+  }
+}
+
+// Blocks and rows, whatever their pages, hold the same numbers and give the same bits.
+TEST_P(InvarianceTest, TheKindOfMemoryDoesNotMatter) {
+  const AttentionSpec spec = {6, 2, 72, 0.12f};
+  for (const KvRowType type : {KvRowType::kF32, KvRowType::kBF16}) {
+    std::mt19937 random(19);
+    const TestStorage blocks(TestStorage::Kind::kBlocks, type, 32);
+    const std::vector<TestSequence> sequences = {RandomSequence(spec, blocks, 530, 1, random),
+                                                 RandomSequence(spec, blocks, 300, 40, random),
+                                                 RandomSequence(spec, blocks, 5, 9, random)};
+    const TestOutput expected =
+        TestBatch(spec, blocks, sequences, random).Run(AttentionPlanOptions{});
+    using Kind = TestStorage::Kind;
+    for (const Kind kind : {Kind::kNhd, Kind::kHnd, Kind::kRagged}) {
+      for (const int32_t page_size : {1, 7, 16, 64, 300}) {
+        const TestStorage storage(kind, type, page_size);
+        const TestOutput output =
+            TestBatch(spec, storage, sequences, random).Run(AttentionPlanOptions{});
+        EXPECT_EQ(output.out, expected.out) << storage.Name();
+        EXPECT_EQ(output.lse, expected.lse) << storage.Name();
+      }
+    }
+  }
+}
+
 // AVX2 and AVX-512 are one numerics class: one cache serves a mixed fleet.
 TEST(NumericsClassTest, TargetsOfAClassGiveTheSameBits) {
   const std::vector<CpuTarget> targets = SupportedCpuTargets();
   for (const Variant& variant : kVariants) {
     std::mt19937 random(13);
     std::vector<TestSequence> sequences = {
-        RandomSequence(variant.spec, variant.format, 523, 70, random),
-        RandomSequence(variant.spec, variant.format, 523, 1, random)};
-    const TestBatch batch(variant.spec, variant.format, std::move(sequences), random);
+        RandomSequence(variant.spec, variant.storage, 523, 70, random),
+        RandomSequence(variant.spec, variant.storage, 523, 1, random)};
+    const TestBatch batch(variant.spec, variant.storage, std::move(sequences), random);
     for (size_t a = 0; a < targets.size(); ++a) {
       for (size_t b = a + 1; b < targets.size(); ++b) {
         if (NumericsClass(targets[a]) != NumericsClass(targets[b])) continue;

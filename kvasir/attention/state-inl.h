@@ -63,6 +63,28 @@ HWY_INLINE void MergeStates(const AttentionStates& from, const AttentionStates& 
   }
 }
 
+// Merges a row with the state of one more key, of logit `sink` and value 0; -inf is no key.
+HWY_INLINE void AddSink(float sink, const AttentionStates& states, size_t row) {
+  constexpr float kNoKeys = -std::numeric_limits<float>::infinity();
+  if (sink == kNoKeys) return;
+  float* out = states.out + row * states.out_stride;
+  if (states.max[row] == kNoKeys) {
+    std::memset(out, 0, states.out_stride * sizeof(float));
+    states.max[row] = sink;
+    states.sum[row] = 1;
+    return;
+  }
+  const float max = HWY_MAX(states.max[row], sink);
+  float weights[kLaneCount], sink_weights[kLaneCount];
+  StoreLanes(ExpOfNonPositive(SetLanes(states.max[row] - max)), weights);
+  StoreLanes(ExpOfNonPositive(SetLanes(sink - max)), sink_weights);
+  for (size_t d = 0; d < states.out_stride; d += kLaneCount) {
+    StoreLanes(Mul(SetLanes(weights[0]), LoadLanes(out + d)), out + d);
+  }
+  states.sum[row] = states.sum[row] * weights[0] + sink_weights[0];
+  states.max[row] = max;
+}
+
 HWY_INLINE void FinishRow(const AttentionStates& states, size_t row, size_t head_dim, float* out) {
   const float sum = states.sum[row];
   if (sum == 0) {

@@ -62,6 +62,10 @@ void AnswerStream::OnPrefillProgress(size_t done, size_t total) {
   if (on_prefill_) on_prefill_(done, total);
 }
 
+void AnswerStream::OnPromptRead(const PromptStats& stats) {
+  cached_token_count_ = stats.cached_token_count;
+}
+
 void AnswerStream::OnFinish(FinishReason reason, const Status& status) {
   if (!stop_matcher_.stopped()) {
     // A character that was cut off by the token limit is shown as one that could not be read.

@@ -43,6 +43,7 @@ class AnswerStream : public TokenSink {
 
   bool OnToken(const SampledToken& token) override;
   void OnPrefillProgress(size_t done, size_t total) override;
+  void OnPromptRead(const PromptStats& stats) override;
   void OnFinish(FinishReason reason, const Status& status) override;
 
   bool finished() const { return finished_; }
@@ -50,6 +51,8 @@ class AnswerStream : public TokenSink {
   const Status& status() const { return status_; }   // explains kError
   const std::string& text() const { return text_; }  // everything shown
   const std::vector<TokenId>& tokens() const { return tokens_; }
+  // Of the prompt's tokens, those found in the prefix cache; 0 before the first token.
+  size_t cached_token_count() const { return cached_token_count_; }
 
   // Time from the stream's creation to the first token (0 before it), and from there to the last.
   double prefill_seconds() const;
@@ -71,6 +74,7 @@ class AnswerStream : public TokenSink {
   Status status_;
   std::string text_;
   std::vector<TokenId> tokens_;
+  size_t cached_token_count_ = 0;
   Clock::time_point start_ = Clock::now();
   Clock::time_point first_token_ = start_;
   Clock::time_point last_token_ = start_;

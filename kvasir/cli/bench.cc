@@ -37,6 +37,7 @@ constexpr const char* kFooter =
     "  kvasir bench\n"
     "  kvasir bench --tests tg64 --depth 2048 --kv bf16\n"
     "  kvasir bench --tests tg32 --sequences 16 --prompt 128 --json\n"
+    "  kvasir bench --tests pp2080 --sequences 16 --shared-prefix 2048\n"
     "  kvasir bench --pool                 microseconds of one fork and join of the threads";
 
 struct BenchOptions {
@@ -73,6 +74,8 @@ Status PrintJsonRows(const BenchOptions& options, const LoadedModel& loaded,
                          {"depth", options.settings.depth},
                          {"sequences", options.settings.sequence_count},
                          {"prompt", options.settings.prompt},
+                         {"shared_prefix", options.settings.shared_prefix},
+                         {"prefix_cache", options.model.prefix_cache()},
                          {"weights", loaded.weights_label},
                          {"kv", options.model.kv_format},
                          {"tokens_per_second_median", Median(row.rates)},
@@ -151,6 +154,7 @@ Status RunBench(BenchOptions options) {
                           LoadModelFor(options.model, settings.sequence_count));
   settings.chunk_tokens = std::max(options.model.chunk_tokens, settings.sequence_count);
   settings.kv_format = KvFormatFor(options.model);
+  settings.share_blocks = options.model.prefix_cache();
   KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<BenchRunner> runner,
                           BenchRunner::Create(*loaded.model, settings, *tests));
   std::vector<BenchRow> rows;
@@ -176,11 +180,14 @@ CommandFunction AddBenchCommand(CLI::App& parent) {
                "sequences side by side (default: 1)");
   AddCountFlag(app, "--prompt", &options->settings.prompt, 0, size_t{1} << 20,
                "tokens of each sequence's prompt, read before\nthe measured part (default: 0)");
+  AddCountFlag(app, "--shared-prefix", &options->settings.shared_prefix, 0, size_t{1} << 20,
+               "first tokens that all sequences have in common,\nread once (default: 0)");
   AddCountFlag(app, "--repetitions", &options->settings.repetitions, 1, 1000,
                "measured runs of each test (default: 5)");
   AddSwitch(app, "--pool", &options->pool, "measure the barrier of the threads, no model");
   AddSwitch(app, "--json", &options->json, "print one JSON object");
   AddModelFlags(app, ModelFlags::kKernel, &options->model);
+  AddPrefixCacheFlag(app, &options->model);
   return [options] { return RunBench(*options); };
 }
 

@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kTestTokensMax = size_t{1} << 20;
 
 // Any tokens do; these differ between sequences and positions, so that no row repeats another.
-TokenId PromptToken(size_t sequence, size_t position, size_t vocab_size) {
+TokenId AnyToken(size_t sequence, size_t position, size_t vocab_size) {
   uint64_t x = sequence * 0x9E3779B97F4A7C15u + position + 1;  // splitmix64
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
@@ -101,16 +101,29 @@ Result<std::vector<double>> BenchRunner::Run(const BenchTest& test) {
   return rates;
 }
 
+TokenId BenchRunner::PromptToken(size_t sequence, size_t position) const {
+  return AnyToken(position < settings_.shared_prefix ? 0 : sequence, position,
+                  model_.spec().vocab_size);
+}
+
 Status BenchRunner::Read(size_t token_count) {
   for (size_t i = 0; i < sequences_.size(); ++i) {
     std::vector<TokenId>& tokens = sequences_[i].tokens;
-    while (tokens.size() < token_count) {
-      tokens.push_back(PromptToken(i, tokens.size(), model_.spec().vocab_size));
-    }
+    while (tokens.size() < token_count) tokens.push_back(PromptToken(i, tokens.size()));
   }
+  size_t first = 0;
+  if (settings_.share_blocks && settings_.shared_prefix >= kKvBlockTokens) {
+    KVASIR_RETURN_IF_ERROR(ReadSequences(0, 1, token_count));
+    ShareBlocks(token_count);
+    first = 1;
+  }
+  return ReadSequences(first, sequences_.size(), token_count);
+}
+
+Status BenchRunner::ReadSequences(size_t first, size_t end, size_t token_count) {
   std::vector<Work> work;
   size_t rows = 0;
-  for (size_t i = 0; i < sequences_.size(); ++i) {
+  for (size_t i = first; i < end; ++i) {
     size_t left = token_count - sequences_[i].blocks.token_count();
     while (left > 0) {
       const size_t count = std::min(left, settings_.chunk_tokens - rows);
@@ -126,6 +139,17 @@ Status BenchRunner::Read(size_t token_count) {
   return work.empty() ? OkStatus() : Step(work);
 }
 
+void BenchRunner::ShareBlocks(size_t token_count) {
+  if (token_count == 0) return;
+  const size_t shared = std::min(settings_.shared_prefix, token_count - 1) / kKvBlockTokens;
+  const std::span<const BlockId> blocks = sequences_[0].blocks.blocks().first(shared);
+  for (size_t i = 1; i < sequences_.size(); ++i) {
+    BlockTable& table = sequences_[i].blocks;
+    const size_t held = table.complete_block_count();
+    if (held < shared) table.AppendShared(blocks.subspan(held));
+  }
+}
+
 Status BenchRunner::Decode(size_t step_count) {
   std::vector<Work> work;
   for (size_t i = 0; i < sequences_.size(); ++i) work.push_back({i, 1, true});
@@ -139,7 +163,7 @@ void BenchRunner::Rewind(size_t token_count) {
     sequence.blocks.Truncate(std::min(token_count, sequence.blocks.token_count()));
     // The first token of a decode is a prompt token: the same in every repetition.
     sequence.tokens.resize(sequence.blocks.token_count());
-    sequence.tokens.push_back(PromptToken(i, sequence.tokens.size(), model_.spec().vocab_size));
+    sequence.tokens.push_back(PromptToken(i, sequence.tokens.size()));
   }
 }
 

@@ -39,8 +39,13 @@ struct BenchTest {
 Result<std::vector<BenchTest>> ParseBenchTests(std::string_view list);
 
 struct BenchSettings {
-  size_t depth = 0;           // tokens in front of the measured part, not measured themselves
-  size_t prompt = 0;          // the same, as the prompt of each sequence of a batch
+  size_t depth = 0;   // tokens in front of the measured part, not measured themselves
+  size_t prompt = 0;  // the same, as the prompt of each sequence of a batch
+  // The first tokens of every sequence are the same. Their complete blocks are computed by the
+  // first sequence and shared by all, as the engine's prefix cache would do it; with share_blocks
+  // false each sequence computes and keeps its own.
+  size_t shared_prefix = 0;
+  bool share_blocks = true;
   size_t sequence_count = 1;  // side by side in every forward pass
   size_t repetitions = 5;     // measured, after one that is not
   size_t chunk_tokens = 512;  // rows of one forward pass
@@ -73,6 +78,12 @@ class BenchRunner {
   BenchRunner(Model& model, const BenchSettings& settings) : model_(model), settings_(settings) {}
   // Reads prompt tokens until every sequence holds `token_count`, in chunks.
   Status Read(size_t token_count);
+  // The same for the sequences first .. end - 1 alone, whose tokens are known.
+  Status ReadSequences(size_t first, size_t end, size_t token_count);
+  // Lets the other sequences take over what the first one has computed of the shared prefix, but
+  // for the last of `token_count` tokens.
+  void ShareBlocks(size_t token_count);
+  TokenId PromptToken(size_t sequence, size_t position) const;
   Status Decode(size_t step_count);
   // Goes back to the first `token_count` tokens of every sequence.
   void Rewind(size_t token_count);

@@ -62,6 +62,42 @@ TEST_F(BenchRunnerTest, DepthAndPromptAreReadOnceForAllSequences) {
   EXPECT_EQ(model_.shapes, expected);
 }
 
+TEST_F(BenchRunnerTest, ASharedPrefixIsReadOnce) {
+  const BenchTest test = {BenchTest::Kind::kPrompt, 70};
+  Run({.shared_prefix = 64, .sequence_count = 3, .repetitions = 1, .chunk_tokens = 64}, test);
+  // The first sequence in two chunks, then 6 tokens behind two shared blocks for each of the
+  // others.
+  const Shapes one = {{1, 64, 0, 64}, {1, 6, 1, 70}, {2, 12, 2, 140}};
+  Shapes all = one;
+  all.insert(all.end(), one.begin(), one.end());
+  EXPECT_EQ(model_.shapes, all);
+
+  model_.shapes.clear();
+  Run({.shared_prefix = 64,
+       .share_blocks = false,
+       .sequence_count = 3,
+       .repetitions = 1,
+       .chunk_tokens = 64},
+      test);
+  size_t rows = 0;
+  for (const FakeModel::Shape& shape : model_.shapes) rows += shape.rows;
+  EXPECT_EQ(rows, 2 * 3 * 70);
+}
+
+// Decodes behind a shared prefix, from a position inside a block that was shared: each sequence
+// writes to a copy of its own.
+TEST_F(BenchRunnerTest, DecodesBehindASharedPrefix) {
+  Run({.prompt = 40,
+       .shared_prefix = 40,
+       .sequence_count = 2,
+       .repetitions = 2,
+       .chunk_tokens = 64},
+      {BenchTest::Kind::kDecode, 30});
+  EXPECT_EQ(model_.shapes[0], (FakeModel::Shape{1, 40, 1, 40}));
+  EXPECT_EQ(model_.shapes[1], (FakeModel::Shape{1, 8, 1, 40}));
+  EXPECT_EQ(model_.shapes.size(), 2 + 3 * 30);
+}
+
 TEST_F(BenchRunnerTest, RefusesWhatDoesNotFitInMemory) {
   const BenchTest test = {BenchTest::Kind::kDecode, size_t{1} << 20};
   const auto runner =

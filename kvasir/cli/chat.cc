@@ -135,7 +135,7 @@ Status RunChat(const ChatOptions& options) {
   KVASIR_ASSIGN_OR_RETURN(std::optional<std::string> message, OneMessage(options));
   KVASIR_ASSIGN_OR_RETURN(LoadedModel loaded, LoadModelFor(options.model));
   KVASIR_ASSIGN_OR_RETURN(const EngineOptions engine_options,
-                          EngineOptionsFor(options.model, loaded.model->spec(), 1));
+                          EngineOptionsFor(options.model, loaded, 1));
   KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                           Engine::Create(*loaded.model, engine_options));
   KVASIR_ASSIGN_OR_RETURN(Conversation conversation, StartConversation(loaded, options.system));
@@ -168,6 +168,7 @@ CommandFunction AddChatCommand(CLI::App& parent) {
             "do not remember the lines of this conversation");
   AddSamplingFlags(app, kAnswerTokensDefault, &options->sampling);
   AddModelFlags(app, ModelFlags::kEngine, &options->model);
+  AddPrefixCacheFlag(app, &options->model);
   return [options] { return RunChat(*options); };
 }
 

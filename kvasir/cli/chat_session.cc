@@ -22,13 +22,17 @@ void RunRequests(Engine& engine, std::span<const RequestId> ids, const Interrupt
 }
 
 std::string DescribeTurn(const Turn& turn) {
-  char text[128];
+  const std::string cached =
+      turn.cached_token_count == 0
+          ? ""
+          : ", " + std::to_string(turn.cached_token_count) + " of them from the cache,";
+  char text[192];
   // The first token comes out of the prompt's forward pass.
   const size_t decoded = turn.answer_token_count > 0 ? turn.answer_token_count - 1 : 0;
-  std::snprintf(text, sizeof(text),
-                "%zu tokens read at %.0f tokens/s, %zu written at %.1f tokens/s",
-                turn.prompt_token_count, Rate(turn.prompt_token_count, turn.prefill_seconds),
-                turn.answer_token_count, Rate(decoded, turn.decode_seconds));
+  std::snprintf(
+      text, sizeof(text), "%zu tokens read%s at %.0f tokens/s, %zu written at %.1f tokens/s",
+      turn.prompt_token_count, cached.c_str(), Rate(turn.prompt_token_count, turn.prefill_seconds),
+      turn.answer_token_count, Rate(decoded, turn.decode_seconds));
   return text;
 }
 
@@ -74,6 +78,7 @@ Result<Turn> ChatSession::AnswerConversation(AnswerStream::TextCallback on_text,
   turn.reason = stream.reason();
   turn.text = stream.text();
   turn.answer_token_count = stream.tokens().size();
+  turn.cached_token_count = stream.cached_token_count();
   turn.prefill_seconds = stream.prefill_seconds();
   turn.decode_seconds = stream.decode_seconds();
   return turn;

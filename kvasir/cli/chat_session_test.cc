@@ -130,6 +130,15 @@ TEST(ConversationTest, TemplateErrorsSayWhoseTheyAre) {
   EXPECT_NE(refusing.Prompt().status().message().find("no system message here"), std::string::npos);
 }
 
+TEST(DescribeTurnTest, SaysWhatTheCacheSaved) {
+  EXPECT_EQ(DescribeTurn({.prompt_token_count = 100,
+                          .cached_token_count = 64,
+                          .answer_token_count = 1,
+                          .prefill_seconds = 0.5}),
+            "100 tokens read, 64 of them from the cache, at 200 tokens/s, 1 written at 0.0 "
+            "tokens/s");
+}
+
 TEST(DescribeTurnTest, CountsTheFirstTokenToThePrompt) {
   EXPECT_EQ(DescribeTurn({.prompt_token_count = 100,
                           .answer_token_count = 21,

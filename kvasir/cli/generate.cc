@@ -151,6 +151,7 @@ Json Generation::ToJson(const std::vector<TokenId>& prompt) const {
                        {"tokens", answer.tokens()},
                        {"finish_reason", FinishReasonName(answer.reason())},
                        {"seed", options_.sampling.seed + i},
+                       {"cached_tokens", answer.cached_token_count()},
                        {"prefill_seconds", answer.prefill_seconds()},
                        {"decode_seconds", answer.decode_seconds()}});
   }
@@ -163,7 +164,7 @@ Status RunGenerate(const GenerateOptions& options) {
   const std::vector<TokenId> prompt = loaded.tokenizer->Encode(text);
   if (prompt.empty()) return InvalidArgument("the text to go on from is empty");
   KVASIR_ASSIGN_OR_RETURN(EngineOptions engine_options,
-                          EngineOptionsFor(options.model, loaded.model->spec(), options.count));
+                          EngineOptionsFor(options.model, loaded, options.count));
   // No more keys and values than these answers can need.
   engine_options.context_tokens =
       std::min(engine_options.context_tokens, prompt.size() + options.sampling.token_count_max);
@@ -187,6 +188,7 @@ CommandFunction AddGenerateCommand(CLI::App& parent) {
   AddSwitch(app, "--json", &options->json, "print one JSON object at the end");
   AddSamplingFlags(app, kAnswerTokensDefault, &options->sampling);
   AddModelFlags(app, ModelFlags::kEngine, &options->model);
+  AddPrefixCacheFlag(app, &options->model);
   return [options] { return RunGenerate(*options); };
 }
 

@@ -12,6 +12,7 @@
 #include "kvasir/cli/output.h"
 #include "kvasir/cli/progress.h"
 #include "kvasir/kernels/cpu_target.h"
+#include "kvasir/weights/weights_identity.h"
 
 namespace kvasir {
 
@@ -58,6 +59,11 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
       "instruction set (default: $KVASIR_TARGET,\nelse auto: the best that this CPU has)");
   AddCountFlag(app, "--chunk", &options->chunk_tokens, 1, kChunkTokensMax,
                "prompt tokens computed at once; answers do\nnot depend on it (default: 512)");
+}
+
+void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options) {
+  AddSwitch(app, "--no-prefix-cache", &options->no_prefix_cache,
+            "compute every prompt in full; answers do not\ndepend on it");
 }
 
 Result<std::string> ResolveModelPath(const ModelOptions& options) {
@@ -107,6 +113,7 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
   loaded.path = checkpoint.path();
   loaded.name = ModelName(checkpoint);
   loaded.weights_label = WeightsLabel(checkpoint);
+  loaded.identity = WeightsIdentity(checkpoint) + ", activations " + options.activations;
   loaded.chat_template = checkpoint.tokenizer().chat_template;
   loaded.pool = std::make_unique<ThreadPool>(options.thread_count == 0 ? UsableCoreCount()
                                                                        : options.thread_count);
@@ -134,6 +141,15 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelS
   engine.kv_bytes = options.kv_bytes;
   engine.sequence_count_max = sequence_count;
   engine.chunk_tokens = std::max(options.chunk_tokens, sequence_count);
+  engine.prefix_cache = options.prefix_cache();
+  return engine;
+}
+
+Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const LoadedModel& loaded,
+                                       size_t sequence_count) {
+  KVASIR_ASSIGN_OR_RETURN(EngineOptions engine,
+                          EngineOptionsFor(options, loaded.model->spec(), sequence_count));
+  engine.model_identity = loaded.identity;
   return engine;
 }
 

@@ -32,6 +32,9 @@ struct ModelOptions {
   std::string activations = "int8";
   std::string target;  // empty: $KVASIR_TARGET, else auto
   size_t chunk_tokens = 512;
+  bool no_prefix_cache = false;
+
+  bool prefix_cache() const { return !no_prefix_cache; }
 };
 
 // Contexts beyond it must be asked for: their keys and values take more memory than the weights of
@@ -45,6 +48,8 @@ enum class ModelFlags {
   kEngine,  // those and --context --kv-bytes
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
+// --no-prefix-cache, of the commands where sequences can share.
+void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options);
 
 // The file or directory to open. kNotFound names the path and how to get the default model.
 Result<std::string> ResolveModelPath(const ModelOptions& options);
@@ -67,6 +72,7 @@ struct LoadedModel {
   std::string path;
   std::string name;  // as the file calls itself, else the file's name
   std::string weights_label;
+  std::string identity;       // of the weights and the activations' precision
   std::string chat_template;  // Jinja source, may be empty
 };
 
@@ -80,6 +86,9 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
 // Options of an engine that runs `sequence_count` sequences at once. kInvalidArgument when
 // --context is more than the model was made for.
 Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelSpec& spec,
+                                       size_t sequence_count);
+// The same with the identity of a model that is loaded.
+Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const LoadedModel& loaded,
                                        size_t sequence_count);
 
 // REQUIRES values that the flags accept.

@@ -188,7 +188,7 @@ class ThreadedEngineLoop final : public EngineLoop {
       inbox = std::exchange(inbox_, {});
       cancel_all = cancel_at_ && *cancel_at_ <= Clock::now();
     }
-    for (Submission& submission : inbox.submissions) Start(std::move(submission));
+    StartAll(std::move(inbox.submissions));
     if (cancel_all) CancelAll();
     for (const RequestId id : inbox.cancelled) {
       if (const auto live = live_.find(id); live != live_.end()) {
@@ -199,23 +199,30 @@ class ThreadedEngineLoop final : public EngineLoop {
     return true;
   }
 
+  void StartAll(std::vector<Submission> submissions) {
+    if (submissions.empty()) return;
+    size_t token_count = 0;
+    for (Submission& submission : submissions) {
+      token_count += submission.request.prompt.size();
+      Start(std::move(submission));
+    }
+    // They are counted by the engine from here on.
+    const EngineStats stats = engine_->stats();
+    std::lock_guard lock(mutex_);
+    inbox_token_count_ -= token_count;
+    inbox_count_ -= submissions.size();
+    stats_ = stats;
+  }
+
   void Start(Submission submission) {
-    const RequestId id = submission.id;
-    const size_t token_count = submission.request.prompt.size();
-    Live& live = live_[id];
-    live.sink = std::make_unique<Forwarder>(*this, id, std::move(submission.sink));
+    Live& live = live_[submission.id];
+    live.sink = std::make_unique<Forwarder>(*this, submission.id, std::move(submission.sink));
     const Result<RequestId> engine_id = engine_->Submit(std::move(submission.request), *live.sink);
     if (engine_id.ok()) {
       live.engine_id = *engine_id;
     } else {
       live.sink->OnFinish(FinishReason::kError, engine_id.status());
     }
-    // It is counted by the engine from here on.
-    const EngineStats stats = engine_->stats();
-    std::lock_guard lock(mutex_);
-    inbox_token_count_ -= token_count;
-    --inbox_count_;
-    stats_ = stats;
   }
 
   void CancelAll() {

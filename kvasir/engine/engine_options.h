@@ -30,7 +30,8 @@ struct EngineOptions {
   // much for as many prompts as decodes, more when there are more prompts (scheduler.h). 0.1..100,
   // or 0 = prompts always fill chunk_tokens. Results do not depend on it.
   double prompt_share = 1;
-  // No step with decodes grows beyond it for the sake of prompts. 1..60000.
+  // However many prompts there are, a step with decodes stays below it, unless a single prompt's
+  // share is more. 1..60000.
   double step_ms_max = 200;
   // Names the weights and how the model computes with them: part of the cached blocks' identity.
   // May be empty as long as blocks do not leave the process.

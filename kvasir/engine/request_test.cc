@@ -40,6 +40,28 @@ TEST(CheckRequest, NamesWhatIsWrongAndWhatIsAllowed) {
   ExpectRefused(request, "token_count_max is 0, it must be at least 1");
 }
 
+TEST(CheckRequest, BoundsWhatARequestMayAskFor) {
+  Request request = ValidRequest();
+  request.token_count_max = 5;
+  request.token_count_min = 5;
+  EXPECT_TRUE(CheckRequest(request, 100, 10).ok());
+  request.token_count_min = 6;
+  ExpectRefused(request, "token_count_min is 6, allowed is 0 to token_count_max, which is 5");
+  request = ValidRequest();
+  request.top_logprob_count = 21;
+  ExpectRefused(request, "top_logprob_count is 21, allowed is 0 to 20");
+  request = ValidRequest();
+  request.logit_bias = {{5, 1000.0f}, {99, -1000.0f}};
+  EXPECT_TRUE(CheckRequest(request, 100, 10).ok());
+  request.logit_bias = {{100, 1.0f}};
+  ExpectRefused(request, "logit_bias names the token 100, the vocabulary has the ids 0 to 99");
+  request.logit_bias = {{7, 1001.0f}};
+  ExpectRefused(request,
+                "the logit_bias of token 7 is 1001.000000, allowed is -1000.000000 to 1000.000000");
+  request.logit_bias = {{7, std::numeric_limits<float>::quiet_NaN()}};
+  EXPECT_FALSE(CheckRequest(request, 100, 10).ok());
+}
+
 TEST(CheckRequest, BoundsTheSamplingParameters) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinity = std::numeric_limits<float>::infinity();
@@ -68,6 +90,7 @@ TEST(FinishReason, HasANameEach) {
   EXPECT_EQ(FinishReasonName(FinishReason::kStop), "stop");
   EXPECT_EQ(FinishReasonName(FinishReason::kLength), "length");
   EXPECT_EQ(FinishReasonName(FinishReason::kCancelled), "cancelled");
+  EXPECT_EQ(FinishReasonName(FinishReason::kDeadline), "deadline");
   EXPECT_EQ(FinishReasonName(FinishReason::kError), "error");
 }
 

@@ -48,11 +48,18 @@ size_t StepCost::PromptRows(const PromptBudget& budget, size_t decode_count, siz
   const double alone = Estimate(decode_count);
   if (budget.share == 0 || alone == 0 || rows_max <= kPromptRowsMin) return rows_max;
   const double pressure = std::max(1.0, double(prompt_count) / double(decode_count));
-  const double seconds = std::min(alone * (1 + budget.share * pressure), budget.seconds_max);
+  const double seconds = std::min(alone * (1 + budget.share * pressure),
+                                  std::max(budget.seconds_max, alone * (1 + budget.share)));
   size_t fits = kPromptRowsMin, too_many = rows_max + 1;
   while (fits + 1 < too_many) {
     const size_t middle = (fits + too_many) / 2;
     (Estimate(decode_count + middle) <= seconds ? fits : too_many) = middle;
+  }
+  const size_t full = decode_count + rows_max;
+  const double row_seconds_max = kRowCostRatioMax * Estimate(full) / double(full);
+  while (fits < rows_max &&
+         Estimate(decode_count + fits) - alone > row_seconds_max * double(fits)) {
+    fits = std::min(2 * fits, rows_max);
   }
   return fits;
 }

@@ -6,6 +6,10 @@
 // decodes take alone. One prompt beside one decode makes a step twice as long at share 1, so a
 // token comes after two of its usual intervals; fourteen prompts behind two decodes (everybody
 // arrived at once) get seven times the decodes' time and are through before the two are half done.
+//
+// Where few rows are inefficient (many threads, a busy machine) politeness would cost more than it
+// gives: a row of a prompt costs at most kRowCostRatioMax times what it costs in a full step,
+// however long the decodes wait for that.
 
 #ifndef KVASIR_ENGINE_STEP_COST_H_
 #define KVASIR_ENGINE_STEP_COST_H_
@@ -17,7 +21,7 @@ namespace kvasir {
 
 struct PromptBudget {
   double share = 1;          // EngineOptions::prompt_share; 0 = no bound
-  double seconds_max = 0.2;  // of a step with decodes, unless they alone take longer
+  double seconds_max = 0.2;  // of a step with decodes, unless one prompt's share is more
 };
 
 class StepCost {
@@ -37,6 +41,9 @@ class StepCost {
   // A prompt always goes on: so many rows cost little beside the weights that the decodes read
   // anyway.
   static constexpr size_t kPromptRowsMin = 8;
+  // So prompts beside decodes are read at a third of their speed or more, as far as time goes that
+  // is not the decodes' own.
+  static constexpr double kRowCostRatioMax = 3;
 
  private:
   struct Size {

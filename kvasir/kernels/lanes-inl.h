@@ -131,15 +131,29 @@ HWY_INLINE FloatLanes LoadByteLanes(const Byte* from) {
   }
   return r;
 }
-// Sixteen pairs of bf16: the low and the high half of each 32-bit lane.
-HWY_INLINE void LoadBF16Pairs(const uint16_t* from, FloatLanes* low, FloatLanes* high) {
+// The low and the high half of each 32-bit lane, both bf16, as f32.
+HWY_INLINE void SplitBF16Pairs(const FloatLanes& pairs, FloatLanes* low, FloatLanes* high) {
+  const hn::RebindToUnsigned<FloatTag> bits_tag;
   KVASIR_FOR_PARTS(i) {
-    const auto pairs = hn::LoadU(hn::RebindToUnsigned<FloatTag>(),
-                                 reinterpret_cast<const uint32_t*>(from) + i * kPartLanes);
-    const auto mask = hn::Set(hn::RebindToUnsigned<FloatTag>(), 0xFFFF0000u);
-    low->part[i] = hn::BitCast(FloatTag(), hn::ShiftLeft<16>(pairs));
-    high->part[i] = hn::BitCast(FloatTag(), hn::And(pairs, mask));
+    const auto bits = hn::BitCast(bits_tag, pairs.part[i]);
+    low->part[i] = hn::BitCast(FloatTag(), hn::ShiftLeft<16>(bits));
+    high->part[i] = hn::BitCast(FloatTag(), hn::And(bits, hn::Set(bits_tag, 0xFFFF0000u)));
   }
+}
+// Sixteen pairs of bf16.
+HWY_INLINE void LoadBF16Pairs(const uint16_t* from, FloatLanes* low, FloatLanes* high) {
+  SplitBF16Pairs(LoadLanes(reinterpret_cast<const float*>(from)), low, high);
+}
+// Sixteen bf16 numbers.
+HWY_INLINE FloatLanes LoadBF16Lanes(const uint16_t* from) {
+  const hn::Rebind<uint16_t, FloatTag> half_tag;
+  const hn::RebindToUnsigned<FloatTag> bits_tag;
+  FloatLanes r;
+  KVASIR_FOR_PARTS(i) {
+    const auto bits = hn::PromoteTo(bits_tag, hn::LoadU(half_tag, from + i * kPartLanes));
+    r.part[i] = hn::BitCast(FloatTag(), hn::ShiftLeft<16>(bits));
+  }
+  return r;
 }
 
 // Sum of the sixteen lanes by one fixed tree: lanes i and i + 8, then i + 4, i + 2, i

@@ -98,12 +98,11 @@ Status LlamaModel::Validate(const Batch& batch, MatrixView<float> logits) const 
 Status LlamaModel::PlanAttention(const Batch& batch) {
   AttentionSpec attention{spec_.q_head_count,    spec_.kv_head_count, spec_.head_dim,
                           spec_.attention_scale, /*window_left=*/-1,  spec_.attention_soft_cap};
-  KVASIR_RETURN_IF_ERROR(
-      PlanBatchAttention(attention, batch.qo_indptr, batch.kv, pool_.thread_count(), &plan_));
+  const AttentionPlanOptions options = {.thread_count = pool_.thread_count()};
+  KVASIR_RETURN_IF_ERROR(PlanBatchAttention(attention, batch.qo_indptr, batch.kv, options, &plan_));
   if (spec_.sliding_window == 0) return OkStatus();
   attention.window_left = static_cast<int32_t>(spec_.sliding_window) - 1;
-  return PlanBatchAttention(attention, batch.qo_indptr, batch.kv, pool_.thread_count(),
-                            &sliding_plan_);
+  return PlanBatchAttention(attention, batch.qo_indptr, batch.kv, options, &sliding_plan_);
 }
 
 void LlamaModel::Embed(const Batch& batch) {

@@ -39,7 +39,9 @@ TEST(AnswerTextTest, NoPartOfAStopStringIsShown) {
   EXPECT_EQ(text.Push({3}).text, "wowonder");  // neither "wo" began a stop string
   EXPECT_FALSE(text.stopped());
   AnswerText other = Text(tokenizer, {"world"});
-  EXPECT_EQ(other.Push({1}).text + other.Push({2}).text + other.Finish().text, "");
+  EXPECT_EQ(other.Push({1}).text, "");
+  EXPECT_EQ(other.Push({2}).text, "");
+  EXPECT_EQ(other.Finish().text, "");
   EXPECT_TRUE(other.stopped());
 }
 

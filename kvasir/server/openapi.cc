@@ -81,8 +81,8 @@ Json SharedParameters(const ApiDescription& api) {
 }
 
 Json ChatRequestSchema(const ApiDescription& api) {
-  const size_t text_bytes_max = PromptBytesMax(api) / 16;
-  Json text = {{"type", "string"}, {"maxLength", text_bytes_max / 4}};
+  // Four messages of four parts, each character up to four bytes, in half of the context.
+  Json text = {{"type", "string"}, {"maxLength", api.context_tokens / 128}};
   Json part = Exactly({{"type", {{"type", "string"}, {"enum", {"text"}}}}, {"text", text}});
   Json parts = Array(part);
   parts["minItems"] = 1;
@@ -218,7 +218,7 @@ Json QueryParameter(const char* name, Json schema) {
 
 Json StreamOrJson(const char* schema) {
   Json content = JsonContent(Ref(schema));
-  content["text/event-stream"] = {{"schema", String()}};
+  content["text/event-stream"] = {{"schema", Json::object()}};
   return content;
 }
 

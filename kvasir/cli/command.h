@@ -20,6 +20,7 @@ using CommandFunction = std::function<Status()>;
 
 CommandFunction AddChatCommand(CLI::App& parent);
 CommandFunction AddGenerateCommand(CLI::App& parent);
+CommandFunction AddServeCommand(CLI::App& parent);
 CommandFunction AddInfoCommand(CLI::App& parent);
 CommandFunction AddBenchCommand(CLI::App& parent);
 CommandFunction AddPerplexityCommand(CLI::App& parent);

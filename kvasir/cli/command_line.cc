@@ -20,6 +20,7 @@ constexpr const char* kFooter =
     "  kvasir chat                                  a conversation\n"
     "  kvasir chat -p \"What is the capital of France?\"\n"
     "  git diff | kvasir chat -p \"Write a commit message for this change:\"\n"
+    "  kvasir serve                                 the OpenAI API on port 8080\n"
     "  kvasir info                                  model, memory, instruction set\n"
     "  kvasir bench --tests pp512,tg64              tokens per second\n"
     "\n"
@@ -30,6 +31,7 @@ constexpr const char* kFooter =
 constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"chat", AddChatCommand},
     {"generate", AddGenerateCommand},
+    {"serve", AddServeCommand},
     {"info", AddInfoCommand},
     {"bench", AddBenchCommand},
     {"perplexity", AddPerplexityCommand},

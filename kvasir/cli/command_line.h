@@ -5,16 +5,13 @@
 #define KVASIR_CLI_COMMAND_LINE_H_
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "kvasir/base/status.h"
 #include "kvasir/cli/command.h"
+#include "kvasir/cli/version.h"
 
 namespace kvasir {
-
-// As in CMakeLists.txt.
-inline constexpr std::string_view kKvasirVersion = "0.1.0";
 
 // What a process ends with.
 inline constexpr int kExitOk = 0;

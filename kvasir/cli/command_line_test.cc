@@ -48,9 +48,10 @@ TEST(CommandLineTest, ALaterFlagReplacesAnEarlierOne) {
 
 TEST(CommandLineTest, SuggestsTheNearestCommandAndFlag) {
   EXPECT_EQ(Refusal({"chta"}), "unknown command 'chta'; did you mean chat?");
-  EXPECT_EQ(Refusal({"serve"}),
-            "unknown command 'serve'; the commands are chat, generate, info, bench, perplexity, "
-            "eval-select, tokenize, attention");
+  EXPECT_EQ(Refusal({"deploy"}),
+            "unknown command 'deploy'; the commands are chat, generate, serve, info, bench, "
+            "perplexity, eval-select, tokenize, attention");
+  EXPECT_EQ(Refusal({"serve", "--prot=1"}), "unknown flag --prot for serve; did you mean --port?");
   EXPECT_EQ(Refusal({"chat", "--thread", "2"}),
             "unknown flag --thread for chat; did you mean --threads?");
   EXPECT_EQ(Refusal({"bench", "--test=pp8"}),
@@ -86,11 +87,12 @@ TEST(CommandLineTest, BadValuesNameTheFlagAndTheRange) {
 TEST(CommandLineTest, HelpTeaches) {
   const std::string all = Text({"--help"});
   for (const char* command :
-       {"chat", "generate", "info", "bench", "perplexity", "tokenize", "KVASIR_MODEL"}) {
+       {"chat", "generate", "serve", "info", "bench", "perplexity", "tokenize", "KVASIR_MODEL"}) {
     EXPECT_NE(all.find(command), std::string::npos) << command;
   }
   EXPECT_EQ(Text({}), all);
-  for (const char* command : {"chat", "generate", "info", "bench", "perplexity", "tokenize"}) {
+  for (const char* command :
+       {"chat", "generate", "serve", "info", "bench", "perplexity", "tokenize"}) {
     const std::string help = Text({command, "--help"});
     EXPECT_NE(help.find("Examples:\n  kvasir " + std::string(command)), std::string::npos) << help;
     EXPECT_NE(help.find("--model"), std::string::npos);

@@ -56,6 +56,12 @@ const SpecialToken* SpecialTokens::MatchAt(std::string_view text, size_t offset)
   return longest;
 }
 
+std::string_view SpecialTokens::TextAt(std::string_view text, size_t offset) const {
+  const uint8_t byte = static_cast<uint8_t>(text[offset]);
+  const SpecialToken* token = first_[byte] == first_[byte + 1] ? nullptr : MatchAt(text, offset);
+  return token == nullptr ? std::string_view() : std::string_view(token->text);
+}
+
 void SpecialTokens::Split(std::string_view text, const Sink& sink) const {
   size_t done = 0;  // everything before was given to `sink`
   for (size_t i = 0; i < text.size() && !tokens_.empty();) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +38,11 @@ class SpecialTokens {
   // Calls `sink` with the stretches of `text` between tokens and the tokens, in order; never with
   // an empty stretch of text.
   void Split(std::string_view text, const Sink& sink) const;
+
+  // The text of the longest token that stands at `offset`; empty when none does. Valid as long as
+  // this object. REQUIRES an offset inside the text.
+  std::string_view TextAt(std::string_view text, size_t offset) const;
+  std::span<const SpecialToken> tokens() const { return tokens_; }
 
   bool empty() const { return tokens_.empty(); }
 

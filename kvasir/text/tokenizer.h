@@ -21,6 +21,9 @@ struct EncodeOptions {
   bool add_special = true;  // bos/eos as the model expects them around a text
   bool parse_special =
       true;  // "<|im_start|>" in the text becomes its special token; false for untrusted text
+  // When not empty: cut out of the text after special tokens were found in it, so that what
+  // LiteralMarker marked with it stays text.
+  std::string_view literal_mark = {};
 };
 
 struct DecodeOptions {

@@ -1,5 +1,7 @@
 #include "kvasir/text/tokenizer_pipeline.h"
 
+#include "kvasir/text/literal_marker.h"
+
 namespace kvasir {
 
 namespace {
@@ -42,15 +44,19 @@ std::vector<TokenId> TokenizerPipeline::Encode(std::string_view text,
 void TokenizerPipeline::EncodeStretch(std::string_view stretch, bool at_text_start,
                                       const EncodeOptions& options, TokenModelScratch& scratch,
                                       std::vector<TokenId>& ids) const {
-  std::string changed;
+  std::string unmarked, changed;
+  bool parse_special = options.parse_special;
+  if (!options.literal_mark.empty() && stretch.find(options.literal_mark) != stretch.npos) {
+    stretch = unmarked = RemoveMark(stretch, options.literal_mark);
+    parse_special = false;  // without the marks the text may name special tokens
+  }
   if (!parts_.normalizer.empty()) stretch = changed = parts_.normalizer.Apply(stretch);
   const PreTokenizer::Sink encode_piece = [&](std::string_view piece) {
     for (size_t i = 0; i < piece.size(); i += kPieceBytesMax) {
       parts_.model->Encode(piece.substr(i, kPieceBytesMax), scratch, ids);
     }
   };
-  const SpecialTokens& cut =
-      options.parse_special ? parts_.normalized.all : parts_.normalized.plain;
+  const SpecialTokens& cut = parse_special ? parts_.normalized.all : parts_.normalized.plain;
   cut.Split(stretch, [&](std::string_view part, TokenId id) {
     if (id != kNoToken) {
       ids.push_back(id);

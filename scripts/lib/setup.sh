@@ -26,6 +26,18 @@ run_logged() {
   fi
 }
 
+# first_known_package A|B|...: the first of these names that apt knows; A when it knows none.
+first_known_package() {
+  local name
+  for name in ${1//|/ }; do
+    if apt-cache show "$name" >/dev/null 2>&1; then
+      echo "$name"
+      return 0
+    fi
+  done
+  echo "${1%%|*}"
+}
+
 # install_packages GROUP...: installs what is missing of these groups of scripts/lib/packages, saying what
 # and why. With KVASIR_NO_APT=1 it does nothing.
 install_packages() {
@@ -34,14 +46,18 @@ install_packages() {
     fail "this is not Debian or Ubuntu: install what scripts/lib/packages lists yourself and add --no-apt"
   fi
 
-  local group package reason installed
+  local group package reason installed name found
   local -a missing=()
   local -A reasons=()
   # shellcheck disable=SC2016  # the format is dpkg-query's
   installed="$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' 2>/dev/null)"
   while read -r group package reason; do
     [[ " $* " == *" $group "* ]] || continue
-    if [[ $'\n'"$installed"$'\n' != *$'\n'"installed $package"$'\n'* ]]; then
+    found=0
+    for name in ${package//|/ }; do
+      [[ $'\n'"$installed"$'\n' != *$'\n'"installed $name"$'\n'* ]] || found=1
+    done
+    if ((!found)); then
       missing+=("$package")
       reasons[$package]="$reason"
     fi
@@ -61,8 +77,12 @@ install_packages() {
   local log="$KVASIR_CACHE/log/apt.log"
   # A package list that cannot be refreshed may still do; the installation tells.
   run_logged "$log" "${as_root[@]}" apt-get -q update || true
+  local -a names=()
+  for package in "${missing[@]}"; do
+    names+=("$(first_known_package "$package")")
+  done
   run_logged "$log" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get -q install -y --no-install-recommends "${missing[@]}" ||
+    apt-get -q install -y --no-install-recommends "${names[@]}" ||
     fail "apt-get could not install the packages above (log: $log)"
 }
 

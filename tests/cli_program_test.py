@@ -370,7 +370,8 @@ class Terminal:
 
     def exit_code(self, seconds=30, key=None):
         """The code with which the program ends. `key` is typed each second until it does: libedit shows
-        its prompt a moment before it takes the terminal, and a Ctrl-D of that moment is lost."""
+        its prompt a moment before it takes the terminal, and a Ctrl-D of that moment is lost, or stays
+        in the line, where further ones do not end the program."""
         end = time.monotonic() + seconds
         next_key = time.monotonic()
         while time.monotonic() < end:
@@ -389,6 +390,10 @@ class Terminal:
                 return os.waitstatus_to_exitcode(status)
         os.kill(self.pid, signal.SIGKILL)
         raise AssertionError("the program does not end")
+
+
+# Ctrl-U, which empties the line, and Ctrl-D.
+END = "\x15\x04"
 
 
 @needs_model
@@ -435,7 +440,7 @@ class Conversation(unittest.TestCase):
         terminal.send("/reset\n")
         terminal.wait_for("starts over")
         terminal.wait_for_prompt()
-        self.assertEqual(terminal.exit_code(key="\x04"), 0)
+        self.assertEqual(terminal.exit_code(key=END), 0)
 
     def test_history_is_kept(self):
         terminal = Terminal("chat", "--max-tokens", "2")

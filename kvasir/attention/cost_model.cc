@@ -1,7 +1,5 @@
 #include "kvasir/attention/cost_model.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include "kvasir/attention/batch_attention.h"
+#include "kvasir/base/topology.h"
 #include "kvasir/kernels/cpu_target.h"
 
 namespace kvasir {
@@ -94,8 +93,7 @@ AttentionCosts MeasureAttentionCosts(ThreadPool& pool) {
   constexpr int32_t kItems = 64;
   set(Probe(4, 64, kItems, 1).MeasurePs(single, kRepeats) / kItems, &costs.item_ps);
   // Twice the last-level cache, and half of what a thread has of it, read by all threads.
-  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  if (cache > 0) costs.cache_bytes = double(cache);
+  if (const size_t cache = LastLevelCacheBytes(); cache > 0) costs.cache_bytes = double(cache);
   const auto byte_ps = [&](double bytes, int repeats) {
     constexpr int32_t kSequences = 16;
     const double bytes_of_key = 2 * 128 * 2;

@@ -96,6 +96,16 @@ size_t ResidentBytes() {
   return resident_pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
 }
 
+size_t LastLevelCacheBytes() {
+  // "32768K". Levels 2 and 3 are index2 and index3; there may be no third.
+  for (const char* index : {"index3", "index2"}) {
+    const auto kilobytes =
+        ReadNumber(std::string("/sys/devices/system/cpu/cpu0/cache/") + index + "/size");
+    if (kilobytes && *kilobytes > 0) return size_t(*kilobytes) * 1024;
+  }
+  return 0;
+}
+
 std::string CpuModelName() {
   return ProcField("/proc/cpuinfo", "model name").value_or("unknown CPU");
 }

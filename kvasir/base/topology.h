@@ -20,6 +20,10 @@ size_t AvailableMemoryBytes();
 // Resident set of this process in bytes, 0 when /proc cannot be read.
 size_t ResidentBytes();
 
+// Bytes of the last-level cache that the first core sees, 0 when the kernel does not say. (sysconf
+// asks the CPU instead, which in a virtual machine may speak of the whole host.)
+size_t LastLevelCacheBytes();
+
 // "AMD EPYC 9B45", from /proc/cpuinfo; "unknown CPU" when it does not say.
 std::string CpuModelName();
 

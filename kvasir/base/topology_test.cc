@@ -34,5 +34,12 @@ TEST(TopologyTest, ResidentBytesSeeTouchedMemory) {
   EXPECT_FALSE(CpuModelName().empty());
 }
 
+TEST(TopologyTest, TheLastLevelCacheHasAPlausibleSize) {
+  const size_t bytes = LastLevelCacheBytes();
+  if (bytes == 0) GTEST_SKIP() << "the kernel does not tell of caches here";
+  EXPECT_GE(bytes, size_t{128} << 10);
+  EXPECT_LE(bytes, size_t{4} << 30);
+}
+
 }  // namespace
 }  // namespace kvasir

@@ -199,7 +199,7 @@ inline void FinishQuery(const AttentionRun& run, const AttentionStates& states, 
   FinishRow(states, row, v_dim, run.out.row(query) + qo_head * v_dim);
 }
 
-// Copies the states of the item's rows into the slots of their queries: slot `offset` of each.
+// Copies the states of the item's rows into the slots of their queries, which slot_of names.
 template <class SlotOf>
 void StorePartials(const Item& item, const AttentionStates& states, const SlotOf& slot_of) {
   const size_t stride = states.out_stride;

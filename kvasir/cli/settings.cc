@@ -66,8 +66,8 @@ Settings::Setting& Settings::Add(std::string name, std::string type_name, std::s
   return setting;
 }
 
-void Settings::AddCount(std::string name, size_t* target, size_t min, size_t max,
-                        std::string help) {
+template <typename T>
+void Settings::AddWholeNumber(std::string name, T* target, T min, T max, std::string help) {
   Add(
       std::move(name), "N", std::move(help),
       [=](const std::string& text) {
@@ -76,26 +76,20 @@ void Settings::AddCount(std::string name, size_t* target, size_t min, size_t max
           return Refuse(
               text, "a whole number from " + std::to_string(min) + " to " + std::to_string(max));
         }
-        *target = *value;
+        *target = static_cast<T>(*value);
         return OkStatus();
       },
       [=] { return Json(*target); });
 }
 
+void Settings::AddCount(std::string name, size_t* target, size_t min, size_t max,
+                        std::string help) {
+  AddWholeNumber(std::move(name), target, min, max, std::move(help));
+}
+
 void Settings::AddCount(std::string name, uint32_t* target, uint32_t min, uint32_t max,
                         std::string help) {
-  Add(
-      std::move(name), "N", std::move(help),
-      [=](const std::string& text) {
-        const auto value = ParseUnsigned(text);
-        if (!value || *value < min || *value > max) {
-          return Refuse(
-              text, "a whole number from " + std::to_string(min) + " to " + std::to_string(max));
-        }
-        *target = static_cast<uint32_t>(*value);
-        return OkStatus();
-      },
-      [=] { return Json(*target); });
+  AddWholeNumber(std::move(name), target, min, max, std::move(help));
 }
 
 void Settings::AddNumber(std::string name, double* target, double min, double max,

@@ -54,6 +54,8 @@ class Settings {
   std::vector<std::string> UnknownVariables(const char* const* environ_list) const;
 
  private:
+  template <typename T>
+  void AddWholeNumber(std::string name, T* target, T min, T max, std::string help);
   struct Setting {
     std::string name;
     std::string type_name;

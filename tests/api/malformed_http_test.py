@@ -128,7 +128,8 @@ def answers_to(server, request):
 class MalformedHttp(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server("--log-format", "off", "--body-timeout-ms", "5000", "--timeout-ms", "20000")
+        cls.server = Server("--log-format", "off", "--head-timeout-ms", "3000",
+                            "--body-timeout-ms", "5000", "--timeout-ms", "20000")
         cls.server.__enter__()
 
     @classmethod
@@ -149,7 +150,7 @@ class MalformedHttp(unittest.TestCase):
                     except OSError:
                         pass
                     content = b""
-                    connection.settimeout(10)
+                    connection.settimeout(30)
                     try:
                         while piece := connection.recv(65536):
                             content += piece

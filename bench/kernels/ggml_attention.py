@@ -18,6 +18,12 @@ class _InitParams(ctypes.Structure):
                 ("no_alloc", ctypes.c_bool)]
 
 
+class _Plan(ctypes.Structure):
+    # The head of ggml_cplan, and room for what later versions add behind it.
+    _fields_ = [("work_size", ctypes.c_size_t), ("work_data", ctypes.c_void_p),
+                ("rest", ctypes.c_byte * 112)]
+
+
 def _declare(library, name, result, *arguments):
     function = getattr(library, name)
     function.restype, function.argtypes = result, arguments
@@ -32,7 +38,8 @@ _data = _declare(_base, "ggml_get_data", _p, _p)
 _attend = _declare(_base, "ggml_flash_attn_ext", _p, _p, _p, _p, _p, _p, _f, _f, _f)
 _graph = _declare(_base, "ggml_new_graph", _p, _p)
 _expand = _declare(_base, "ggml_build_forward_expand", None, _p, _p)
-_compute = _declare(_cpu, "ggml_graph_compute_with_ctx", ctypes.c_int, _p, _p, ctypes.c_int)
+_plan = _declare(_cpu, "ggml_graph_plan", _Plan, _p, ctypes.c_int, _p)
+_compute = _declare(_cpu, "ggml_graph_compute", ctypes.c_int, _p, ctypes.POINTER(_Plan))
 _cpu.ggml_cpu_init()
 
 
@@ -41,10 +48,9 @@ class Attention:
 
     def __init__(self, keys, values, q_len, heads, causal, threads):
         batch, kv_heads, kv_len, dim = keys.shape
-        # Tensors, and as much again as the work buffers of all threads may take.
-        mem = 2 * keys.nbytes + 8 * batch * heads * q_len * dim + 2 * q_len * kv_len + (256 << 20)
+        mask_bytes = 2 * (q_len + 64) * kv_len
+        mem = 2 * keys.nbytes + 8 * batch * heads * q_len * dim + mask_bytes + (4 << 20)
         self._context = _init(_InitParams(mem, None, False))
-        self._threads = threads
         self._shape = (batch, heads, q_len, dim)
         self._q = _tensor(self._context, _F32, dim, q_len, heads, batch)
         k = self._fill(_tensor(self._context, _F16, dim, kv_len, kv_heads, batch), keys)
@@ -57,6 +63,9 @@ class Attention:
         self._out = _attend(self._context, self._q, k, v, mask, dim**-0.5, 0.0, 0.0)
         self._nodes = _graph(self._context)
         _expand(self._nodes, self._out)
+        self._plan = _plan(self._nodes, threads, None)
+        self._work = ctypes.create_string_buffer(self._plan.work_size + 64)
+        self._plan.work_data = ctypes.addressof(self._work)
 
     def __del__(self):
         _free(self._context)
@@ -69,10 +78,8 @@ class Attention:
 
     def run(self, q):  # [batch, heads, q_len, dim]
         self._fill(self._q, q)
-        mark = _mark(self._context)
-        if _compute(self._context, self._nodes, self._threads) != 0:
+        if _compute(self._nodes, ctypes.byref(self._plan)) != 0:
             raise RuntimeError("ggml could not compute the graph")
-        _reset(self._context, mark)
         batch, heads, q_len, dim = self._shape
         buffer = (ctypes.c_float * (batch * heads * q_len * dim)).from_address(_data(self._out))
         # ggml's result is [batch, q_len, heads, dim].

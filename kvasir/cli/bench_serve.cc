@@ -74,9 +74,9 @@ class BenchServe {
  public:
   using Clock = LoadClient::Clock;
 
-  explicit BenchServe(BenchServeOptions options)
-      : options_(std::move(options)),
-        deadline_(Clock::now() + std::chrono::seconds(options_.time_limit_s)) {}
+  explicit BenchServe(BenchServeOptions options) : options_(std::move(options)) {
+    options_.limits.deadline = Clock::now() + std::chrono::seconds(options_.time_limit_s);
+  }
 
   Status Run() {
     const bool to_stdout = options_.json_path == "-";
@@ -158,7 +158,7 @@ class BenchServe {
       const size_t index = round % 2 == 0 ? i : clients_.size() - 1 - i;
       ProgressBar progress(clients_[index]->target().name, StderrIsTerminal());
       const double request_count = static_cast<double>(workload.request_count());
-      LoadResult result = clients_[index]->Run(workload, deadline_, [&](size_t ended) {
+      LoadResult result = clients_[index]->Run(workload, [&](size_t ended) {
         progress.Update(static_cast<double>(ended) / request_count);
       });
       progress.Finish();
@@ -206,8 +206,7 @@ class BenchServe {
     return OkStatus();
   }
 
-  const BenchServeOptions options_;
-  const Clock::time_point deadline_;
+  BenchServeOptions options_;
   InterruptScope interrupt_;  // before the clients, which watch its descriptor
   ReportFile json_file_, svg_file_;
   std::vector<std::unique_ptr<LoadClient>> clients_;

@@ -218,8 +218,8 @@ Result<BenchServeOptions> ReadBenchServeFlags(
   }
   KVASIR_RETURN_IF_ERROR(ReadWorkload(flags, &options.workload));
   options.goals = {static_cast<double>(flags.slo_ttft_ms), static_cast<double>(flags.slo_itl_ms)};
-  options.limits = {std::chrono::milliseconds(flags.connect_timeout_ms),
-                    std::chrono::seconds(flags.request_timeout_s)};
+  options.limits.connect_timeout = std::chrono::milliseconds(flags.connect_timeout_ms);
+  options.limits.request_timeout = std::chrono::seconds(flags.request_timeout_s);
   options.round_count = flags.rounds;
   options.warmup_count = flags.warmup;
   options.time_limit_s = flags.time_limit_s;

@@ -53,7 +53,7 @@ struct BenchServeOptions {
   std::vector<LoadTarget> targets;  // one, or two to compare
   WorkloadOptions workload;
   LatencyGoals goals;
-  LoadLimits limits;
+  LoadLimits limits;  // but for the deadline, which counts from the start
   size_t round_count = 1;
   size_t warmup_count = 1;
   size_t time_limit_s = 600;

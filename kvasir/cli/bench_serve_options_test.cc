@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+
 namespace kvasir {
 namespace {
 
@@ -12,6 +15,13 @@ std::string Refusal(const BenchServeFlags& flags) {
   if (options.ok()) return "(accepted)";
   EXPECT_FALSE(options.status().message().ends_with('.'));
   return options.status().message();
+}
+
+// A text that is already a string: GCC 12 takes one that replaces nothing for uninitialised.
+BenchServeFlags FlagsFor(std::string url) {
+  BenchServeFlags flags;
+  flags.url = std::move(url);
+  return flags;
 }
 
 TEST(BenchServeOptionsTest, Defaults) {
@@ -28,11 +38,10 @@ TEST(BenchServeOptionsTest, Defaults) {
 }
 
 TEST(BenchServeOptionsTest, TwoServersWithKeysOfTheirOwn) {
-  BenchServeFlags flags;
-  flags.url.emplace("http://a:1");
-  flags.api_key.emplace("ours");
-  flags.compare_url.emplace("http://b:2/v1");
-  flags.compare_name.emplace("theirs");
+  BenchServeFlags flags = FlagsFor("http://a:1");
+  flags.api_key = "ours";
+  flags.compare_url = "http://b:2/v1";
+  flags.compare_name = "theirs";
   flags.users = 8;
   flags.extra = R"({"cache_prompt": true})";
   const auto key = [](const char* name) {
@@ -69,7 +78,7 @@ TEST(BenchServeOptionsTest, RefusalsNameTheFlags) {
   flags.warm_prefix = true;
   EXPECT_EQ(Refusal(flags), "--warm-prefix needs --shared-prefix");
   flags = {};
-  flags.compare_name.emplace("x");
+  flags.compare_name = "x";
   EXPECT_EQ(Refusal(flags), "--compare-... flags need --compare");
   flags = {};
   flags.extra = "[]";
@@ -77,10 +86,10 @@ TEST(BenchServeOptionsTest, RefusalsNameTheFlags) {
   flags.extra = R"({"stream": false})";
   EXPECT_EQ(Refusal(flags), "--extra: stream must stay true, only streams are measured");
   flags = {};
-  flags.compare_url.emplace("localhost");
+  flags.compare_url = "localhost";
   EXPECT_EQ(Refusal(flags), "--compare: 'localhost' is not a URL such as http://127.0.0.1:8080");
   flags = {};
-  flags.api_key.emplace("a\nb");
+  flags.api_key = "a\nb";
   EXPECT_EQ(Refusal(flags), "the key for --url has a character that no header can carry");
   flags = {};
   flags.trace_path = "/nonexistent/trace";

@@ -223,9 +223,8 @@ class AsioLoadClient final : public LoadClient {
   Status WarmUp(const Conversation& conversation) override {
     Workload workload;
     workload.conversations.push_back(conversation);
-    const auto deadline = Clock::now() + limits_.request_timeout;
-    const LoadResult result = Run(workload, deadline, [](size_t) {});
-    if (result.stopped) return Cancelled("");
+    const LoadResult result = Run(workload, [](size_t) {});
+    if (result.stopped) return Stopped();
     for (const RequestRecord& record : result.records) {
       if (!record.ok()) {
         return DataLoss(target_.url.Text() + " does not answer a first request: " +
@@ -235,7 +234,7 @@ class AsioLoadClient final : public LoadClient {
     return OkStatus();
   }
 
-  LoadResult Run(const Workload& workload, Clock::time_point deadline,
+  LoadResult Run(const Workload& workload,
                  const std::function<void(size_t)>& on_progress) override {
     LoadRun run(&io_, http_.get(), target_, limits_, workload, on_progress);
     if (cut_) return run.TakeResult(/*stopped=*/true);
@@ -246,7 +245,7 @@ class AsioLoadClient final : public LoadClient {
       finished = true;
       if (stop_.is_open()) stop_.cancel();
     });
-    io_.run_until(deadline);
+    io_.run_until(limits_.deadline);
     cut_ = !finished;
     return run.TakeResult(cut_);
   }
@@ -258,6 +257,13 @@ class AsioLoadClient final : public LoadClient {
     int status = 0;
     std::string body;
   };
+
+  // Why nothing goes on.
+  Status Stopped() const {
+    if (Clock::now() < limits_.deadline) return Cancelled("");
+    return Status(StatusCode::kDeadlineExceeded,
+                  "the time limit came before " + target_.url.Text() + " could be measured");
+  }
 
   void WatchStop() {
     if (!stop_.is_open()) return;
@@ -277,7 +283,7 @@ class AsioLoadClient final : public LoadClient {
       return reply.body.size() < kReplyBytesMax;
     };
     std::optional<HttpFailure> failure;
-    if (cut_) return Cancelled("");
+    if (cut_) return Stopped();
     io_.restart();
     WatchStop();
     const auto deadline = Clock::now() + limits_.request_timeout;
@@ -286,9 +292,9 @@ class AsioLoadClient final : public LoadClient {
                      failure = std::move(seen);
                      if (stop_.is_open()) stop_.cancel();
                    });
-    io_.run();
+    io_.run_until(limits_.deadline);
     cut_ = !failure;
-    if (cut_) return Cancelled("");
+    if (cut_) return Stopped();
     if (failure->failed()) {
       return IoError(target_.url.Text() + " does not answer: " + failure->detail);
     }

@@ -30,6 +30,8 @@ struct LoadTarget {
 struct LoadLimits {
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds request_timeout{300'000};
+  // Nothing goes on beyond it: neither requests nor rounds.
+  std::chrono::steady_clock::time_point deadline;
 };
 
 struct LoadResult {
@@ -57,11 +59,12 @@ class LoadClient {
   // client.
   virtual TokenCounter MakeTokenCounter() = 0;
 
-  // One conversation, unmeasured. The first failure as a Status.
+  // One conversation, unmeasured. The first failure as a Status; kDeadlineExceeded and kCancelled
+  // when it was stopped.
   virtual Status WarmUp(const Conversation& conversation) = 0;
 
   // `on_progress` hears of each request that has ended.
-  virtual LoadResult Run(const Workload& workload, Clock::time_point deadline,
+  virtual LoadResult Run(const Workload& workload,
                          const std::function<void(size_t ended)>& on_progress) = 0;
 
   virtual const LoadTarget& target() const = 0;

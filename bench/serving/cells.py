@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """A ratio, ours over the other's (or ours beside over ours alone), and the bound that it is held to."""
+    """A ratio, ours over the other's (or ours beside over ours alone), and its bound."""
     figure: str
     bound: float
     at_least: bool

@@ -1,7 +1,9 @@
 """llama-server, from the sources of llama.cpp that the package llama-cpp-python carries.
 
-PyPI's package builds a library alone, but its source archive holds all of llama.cpp, the server too. It is compiled
-once for this machine, as bench/peers compiles the library, and kept in the cache."""
+PyPI's package builds a library alone, but its source archive holds all of llama.cpp, the server
+too. It is compiled once for this machine, as bench/peers compiles the library, and kept in the
+cache.
+"""
 
 import os
 import pathlib
@@ -48,7 +50,7 @@ def _get_sources(folder, version, log):
 
 
 def program():
-    """(path of llama-server, its version), built if it has to be. Raises environment.Unavailable."""
+    """(path of llama-server, its version), built if it has to be; or environment.Unavailable."""
     version = _version()
     folder = environment.CACHE / f"llama-server-{version}"
     built = folder / "build/bin/llama-server"

@@ -130,8 +130,9 @@ def kvasir(program, model, threads, log, slots, context, extra=()):
                    "--sequences", slots, "--context", context, "--log-format", "off", *extra], log)
 
 
-# What may matter to llama-server's speed on a CPU: flash attention, and one KV buffer for all slots. The rest of its
-# defaults are its best already: continuous batching, prompt caching, repacked weights, a prompt cache in RAM.
+# What may matter to llama-server's speed on a CPU: flash attention, and one KV buffer for all
+# slots. The rest of its defaults are its best already: continuous batching, prompt caching,
+# repacked weights, a prompt cache in RAM.
 LLAMA_SETTINGS = {
     "flash": ("--flash-attn", "on", "--no-kv-unified"),
     "flash-unified": ("--flash-attn", "on", "--kv-unified"),

@@ -1,4 +1,4 @@
-"""A tiny server of OpenAI's API for tests of clients: it answers with fixed words and misbehaves as it is told."""
+"""A tiny server of OpenAI's API for tests of clients: fixed words, misbehaviour as it is told."""
 import http.server
 import json
 import threading
@@ -10,10 +10,11 @@ WORDS = ["one", " two", " three", " vier", " fünf"]
 class FakeServer:
     """Serves on a free port inside a `with` block.
 
-    `behaviour` is one of: plain, crumbs (a byte a chunk), lump (the whole reply in one chunk), comments, no_usage,
-    no_done, close_delimited (no length: the connection's end is the reply's), busy (503), every_third_busy,
-    disconnect (in mid-stream), error_event, garbage (events that are no JSON), html, silent (never answers),
-    no_models (404 for the list), stale (closes kept connections without a word).
+    `behaviour` is one of: plain, crumbs (a byte a chunk), lump (the whole reply in one chunk),
+    comments, no_usage, no_done, close_delimited (no length: the connection's end is the reply's),
+    busy (503), every_third_busy, disconnect (in mid-stream), error_event, garbage (events that are
+    no JSON), html, silent (never answers), no_models (404 for the list), stale (closes kept
+    connections without a word).
     """
 
     def __init__(self, behaviour, tokenize=True):

@@ -1,4 +1,4 @@
-"""`kvasir bench serve`: what it measures of a server of ours, of one that misbehaves, and what it says when it cannot."""
+"""`kvasir bench serve`: what it measures of our server and of an odd one, and what it refuses."""
 import json
 import os
 import signal
@@ -18,9 +18,10 @@ EXIT_OK, EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 def run(*flags, stdin="", seconds=120):
     """(exit code, standard output, standard error) of kvasir bench serve."""
-    result = subprocess.run([kvasir_server.program(), "bench", "serve", *map(str, flags)], text=True,
-                            input=stdin, capture_output=True, timeout=seconds,
-                            env={k: v for k, v in os.environ.items() if k != "KVASIR_API_KEY"})
+    result = subprocess.run(
+        [kvasir_server.program(), "bench", "serve", *map(str, flags)], text=True, input=stdin,
+        capture_output=True, timeout=seconds,
+        env={k: v for k, v in os.environ.items() if k != "KVASIR_API_KEY"})
     return result.returncode, result.stdout, result.stderr
 
 
@@ -119,8 +120,9 @@ class OurServer(LoadGeneratorTest):
         self.assertGreater(everything["itl_alone_ms"]["count"], 30)
 
     def test_a_trace(self):
-        lines = [{"timestamp": 0, "input_length": 1500, "output_length": 50, "hash_ids": [1, 2, 3]},
-                 {"timestamp": 8000, "input_length": 1400, "output_length": 9, "hash_ids": [1, 2, 4]}]
+        lines = [
+            {"timestamp": 0, "input_length": 1500, "output_length": 50, "hash_ids": [1, 2, 3]},
+            {"timestamp": 8000, "input_length": 1400, "output_length": 9, "hash_ids": [1, 2, 4]}]
         figures = self.measure(*self.url(), "--trace", "-", "--trace-speed", 20, "--trace-scale",
                                0.1, "--endpoint", "completions",
                                stdin="\n".join(map(json.dumps, lines)))

@@ -49,7 +49,7 @@ TEST(CommandLineTest, BenchRunsByItselfAndHasServeBelowIt) {
   EXPECT_EQ(Refusal({"bench", "--json", "serve"}),
             "--json stands in front of serve: give the flags of bench serve behind its name");
   EXPECT_EQ(Refusal({"bench", "serve", "--tests", "pp8"}),
-            "unknown flag --tests for bench serve; see kvasir bench serve --help");
+            "unknown flag --tests for bench serve; did you mean --turns?");
   EXPECT_EQ(Refusal({"bench", "serve", "--rate", "-1"}),
             "--rate: '-1' is not a number from 0.001 to 100000");
 }

@@ -7,14 +7,16 @@ import dataclasses
 class Bar:
     """A ratio, ours over the other's (or ours beside over ours alone), and its bound."""
     figure: str
-    bound: float
-    at_least: bool
+    bound: float = None  # None: shown, held to nothing
+    at_least: bool = True
 
     def met(self, value):
+        if self.bound is None:
+            return None
         return value >= self.bound if self.at_least else value <= self.bound
 
     def text(self):
-        return f"{'>=' if self.at_least else '<='} {self.bound:g}"
+        return "-" if self.bound is None else f"{'>=' if self.at_least else '<='} {self.bound:g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ def _both(*bars):
 
 def _burst_bars(rate):
     return (Bar("requests_per_s", rate, True), Bar("ttft_ms_p50", 0.5, False),
-            Bar("itl_ms_p99", 0.1, False))
+            Bar("itl_ms_p99", 0.1, False), Bar("stall_ms_p50"))
 
 
 CELLS = (

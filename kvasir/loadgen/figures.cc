@@ -62,6 +62,7 @@ class Collector {
   LoadFigures Finish() {
     figures_.ttft_ms = Summarize(figures_.ttfts_ms);
     figures_.itl_ms = Summarize(figures_.itls_ms);
+    figures_.stall_ms = Summarize(std::move(stalls_ms_));
     figures_.e2e_ms = Summarize(std::move(e2es_ms_));
     figures_.itl_alone_ms = Summarize(std::move(alone_ms_));
     figures_.itl_beside_ms = Summarize(std::move(beside_ms_));
@@ -96,13 +97,14 @@ class Collector {
       if (beside.empty()) continue;
       (OverlapsAny(beside, begin_ms, end_ms) ? beside_ms_ : alone_ms_).push_back(gaps_ms.back());
     }
+    if (!gaps_ms.empty()) stalls_ms_.push_back(*std::max_element(gaps_ms.begin(), gaps_ms.end()));
     figures_.itls_ms.insert(figures_.itls_ms.end(), gaps_ms.begin(), gaps_ms.end());
     if (MeetsGoals(record, std::move(gaps_ms), goals_)) ++figures_.content_count;
   }
 
   const LatencyGoals goals_;
   LoadFigures figures_;
-  std::vector<double> e2es_ms_, alone_ms_, beside_ms_;
+  std::vector<double> stalls_ms_, e2es_ms_, alone_ms_, beside_ms_;
 };
 
 void AddSummary(const std::string& name, const LatencySummary& summary,
@@ -135,6 +137,7 @@ std::vector<NamedFigure> ComparableFigures(const LoadFigures& figures, const Lat
   if (goals.any()) named.push_back({"goodput_per_s", figures.goodput_per_s()});
   AddSummary("ttft_ms", figures.ttft_ms, &named);
   AddSummary("itl_ms", figures.itl_ms, &named);
+  AddSummary("stall_ms", figures.stall_ms, &named);
   AddSummary("e2e_ms", figures.e2e_ms, &named);
   AddSummary("itl_alone_ms", figures.itl_alone_ms, &named);
   AddSummary("itl_beside_ms", figures.itl_beside_ms, &named);
@@ -190,6 +193,7 @@ Json FiguresJson(const LoadFigures& figures, const LatencyGoals& goals) {
                {"output_tokens_per_s", figures.output_tokens_per_s()},
                {"ttft_ms", SummaryJson(figures.ttft_ms)},
                {"itl_ms", SummaryJson(figures.itl_ms)},
+               {"stall_ms", SummaryJson(figures.stall_ms)},
                {"e2e_ms", SummaryJson(figures.e2e_ms)},
                {"late_ms_max", figures.late_ms_max}};
   if (goals.any()) {

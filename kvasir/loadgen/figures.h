@@ -45,6 +45,7 @@ struct LoadFigures {
 
   LatencySummary ttft_ms;
   LatencySummary itl_ms;
+  LatencySummary stall_ms;  // the longest gap of each request
   LatencySummary e2e_ms;
   double late_ms_max = 0;  // how far behind its schedule the generator was
   // With prompts beside: gaps that overlap the reading of one, and all others.

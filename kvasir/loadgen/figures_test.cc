@@ -61,6 +61,9 @@ TEST(ComputeFiguresTest, AddsUpARound) {
   EXPECT_EQ(figures.ttft_ms.min, 100);
   EXPECT_EQ(figures.ttft_ms.max, 200);
   EXPECT_EQ(figures.itls_ms, (std::vector<double>{10, 20, 5}));
+  EXPECT_EQ(figures.stall_ms.count, 2u);
+  EXPECT_EQ(figures.stall_ms.min, 5);
+  EXPECT_EQ(figures.stall_ms.max, 20);
   EXPECT_EQ(figures.e2e_ms.max, 210);
   EXPECT_EQ(figures.late_ms_max, 3);
   // Only the requests count for which the server told.

@@ -138,6 +138,7 @@ std::string ReportTable(const LoadReport& report) {
   });
   SummaryRows(report, "TTFT", &LoadFigures::ttft_ms, &table);
   SummaryRows(report, "ITL", &LoadFigures::itl_ms, &table);
+  SummaryRows(report, "stall", &LoadFigures::stall_ms, &table);
   SummaryRows(report, "E2E", &LoadFigures::e2e_ms, &table);
   SummaryRows(report, "ITL alone", &LoadFigures::itl_alone_ms, &table);
   SummaryRows(report, "ITL beside a prompt", &LoadFigures::itl_beside_ms, &table);

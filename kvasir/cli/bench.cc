@@ -1,4 +1,5 @@
 // kvasir bench: tokens per second of reading and writing, and what a barrier of the threads costs.
+// The load generator for servers, kvasir bench serve, is in bench_serve.cc.
 
 #include <sys/utsname.h>
 
@@ -38,7 +39,8 @@ constexpr const char* kFooter =
     "  kvasir bench --tests tg64 --depth 2048 --kv bf16\n"
     "  kvasir bench --tests tg32 --sequences 16 --prompt 128 --json\n"
     "  kvasir bench --tests pp2080 --sequences 16 --shared-prefix 2048\n"
-    "  kvasir bench --pool                 microseconds of one fork and join of the threads";
+    "  kvasir bench --pool                 microseconds of one fork and join of the threads\n"
+    "  kvasir bench serve --url http://127.0.0.1:8080      load on a server: see its own --help";
 
 struct BenchOptions {
   ModelOptions model;
@@ -195,7 +197,9 @@ CommandFunction AddBenchCommand(CLI::App& parent) {
   AddSwitch(app, "--json", &options->json, "print one JSON object");
   AddModelFlags(app, ModelFlags::kKernel, &options->model);
   AddPrefixCacheFlag(app, &options->model);
-  return [options] { return RunBench(*options); };
+  auto serve_chosen = std::make_shared<bool>(false);
+  const CommandFunction serve = AddBenchServeCommand(app, serve_chosen.get());
+  return [options, serve, serve_chosen] { return *serve_chosen ? serve() : RunBench(*options); };
 }
 
 }  // namespace kvasir

@@ -22,7 +22,9 @@ CommandFunction AddChatCommand(CLI::App& parent);
 CommandFunction AddGenerateCommand(CLI::App& parent);
 CommandFunction AddServeCommand(CLI::App& parent);
 CommandFunction AddInfoCommand(CLI::App& parent);
+// Runs by itself and has `bench serve` below it.
 CommandFunction AddBenchCommand(CLI::App& parent);
+CommandFunction AddBenchServeCommand(CLI::App& bench, bool* chosen);
 CommandFunction AddPerplexityCommand(CLI::App& parent);
 CommandFunction AddEvalSelectCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);

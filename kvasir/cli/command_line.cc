@@ -23,6 +23,7 @@ constexpr const char* kFooter =
     "  kvasir serve                                 the OpenAI API on port 8080\n"
     "  kvasir info                                  model, memory, instruction set\n"
     "  kvasir bench --tests pp512,tg64              tokens per second\n"
+    "  kvasir bench serve --url http://HOST:PORT    load on any OpenAI server\n"
     "\n"
     "Without --model, $KVASIR_MODEL or the default model is used (scripts/quickstart gets it).\n"
     "`kvasir COMMAND --help` explains a command and its flags.\n"
@@ -56,6 +57,24 @@ std::string FullName(const CLI::App& command) {
 const CLI::App& Chosen(const CLI::App& app) {
   const std::vector<CLI::App*> chosen = app.get_subcommands();
   return chosen.empty() ? app : Chosen(*chosen[0]);
+}
+
+// Whether `command` only holds others: it has no flags of its own but --help.
+bool IsGroup(const CLI::App& command) {
+  return !command.get_subcommands([](const CLI::App*) { return true; }).empty() &&
+         command.get_options().size() <= 1;
+}
+
+// Flags of a command that stand in front of the one below it, which would not see them.
+Status FlagsInFront(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  if (parent == nullptr || parent->get_parent() == nullptr) return OkStatus();
+  for (const CLI::Option* option : parent->get_options()) {
+    if (option->count() == 0) continue;
+    return InvalidArgument(option->get_name() + " stands in front of " + command.get_name() +
+                           ": give the flags of " + FullName(command) + " behind its name");
+  }
+  return OkStatus();
 }
 
 // `group` alone, or with a word behind it that is none of its commands.
@@ -168,9 +187,8 @@ Result<ParsedCommandLine> ParseCommandLine(std::vector<std::string> arguments) {
   const std::vector<CLI::App*> chosen = app.get_subcommands();
   if (chosen.empty()) return UnknownCommand(app.remaining().at(0));
   const CLI::App& command = Chosen(app);
-  if (!command.get_subcommands([](const CLI::App*) { return true; }).empty()) {
-    return UnknownInGroup(command);
-  }
+  if (IsGroup(command)) return UnknownInGroup(command);
+  KVASIR_RETURN_IF_ERROR(FlagsInFront(command));
   if (const auto extra = command.remaining(); !extra.empty()) {
     return UnknownArgument(command, extra[0]);
   }

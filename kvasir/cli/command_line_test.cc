@@ -42,6 +42,18 @@ TEST(CommandLineTest, AcceptsTheDocumentedInterface) {
   EXPECT_TRUE(Accepted({"tokenize", "--ids", "1 2", "--no-special"}));
 }
 
+TEST(CommandLineTest, BenchRunsByItselfAndHasServeBelowIt) {
+  EXPECT_TRUE(Accepted({"bench"}));
+  EXPECT_TRUE(Accepted({"bench", "serve", "--url", "http://a:1", "--users", "8", "--json", "-"}));
+  EXPECT_NE(Text({"bench", "serve", "--help"}).find("kvasir bench serve"), std::string::npos);
+  EXPECT_EQ(Refusal({"bench", "--json", "serve"}),
+            "--json stands in front of serve: give the flags of bench serve behind its name");
+  EXPECT_EQ(Refusal({"bench", "serve", "--tests", "pp8"}),
+            "unknown flag --tests for bench serve; did you mean --turns?");
+  EXPECT_EQ(Refusal({"bench", "serve", "--rate", "-1"}),
+            "--rate: '-1' is not a number from 0.001 to 100000");
+}
+
 TEST(CommandLineTest, ALaterFlagReplacesAnEarlierOne) {
   EXPECT_TRUE(Accepted({"chat", "--threads", "1", "--threads", "2"}));
 }

@@ -174,6 +174,10 @@ void AddSwitch(CLI::App& app, const std::string& names, bool* target,
   app.add_flag(names, *target, description);
 }
 
+void NoteChosen(CLI::App& app, bool* chosen) {
+  app.callback([chosen] { *chosen = true; });
+}
+
 std::optional<uint64_t> ParseUnsigned(std::string_view text) {
   uint64_t value = 0;
   const char* end = text.data() + text.size();

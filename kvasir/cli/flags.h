@@ -54,6 +54,9 @@ void AddTextsFlag(CLI::App& app, const std::string& names, std::vector<std::stri
 void AddSwitch(CLI::App& app, const std::string& names, bool* target,
                const std::string& description);
 
+// Sets `chosen` when the command line names this command.
+void NoteChosen(CLI::App& app, bool* chosen);
+
 // The whole of `text` as a number; nullopt when it is none.
 std::optional<uint64_t> ParseUnsigned(std::string_view text);
 std::optional<float> ParseFloat(std::string_view text);

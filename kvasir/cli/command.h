@@ -25,6 +25,7 @@ CommandFunction AddInfoCommand(CLI::App& parent);
 CommandFunction AddBenchCommand(CLI::App& parent);
 CommandFunction AddPerplexityCommand(CLI::App& parent);
 CommandFunction AddEvalSelectCommand(CLI::App& parent);
+CommandFunction AddQuantizeCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);
 // A group: its own commands are below it.
 CommandFunction AddAttentionCommand(CLI::App& parent);

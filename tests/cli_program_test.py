@@ -61,6 +61,30 @@ class Refusals(unittest.TestCase):
             file.flush()
             self.refused(file.name, "info", "--model", file.name)
 
+    def test_quantize(self):
+        self.refused("--type: there is none, allowed are q8_0, q4_0 and q4_K", "quantize", "a", "b")
+        self.refused("'q3_K' is unknown", "quantize", "a", "b", "--type", "q3_K")
+        self.refused("name a file with --calibration-text", "quantize", "a", "b", "--type", "q4_0",
+                     "--awq")
+        self.refused("of no use without --awq or --gptq", "quantize", "a", "b", "--type", "q4_0",
+                     "--calibration-text", "text")
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            self.refused("exists already, --force replaces it", "quantize", "a", file.name,
+                         "--type", "q4_0")
+
+    @needs_model
+    def test_quantize_what_is_quantised(self):
+        with tempfile.TemporaryDirectory() as directory:
+            out = os.path.join(directory, "out.gguf")
+            self.refused("quantised already", "quantize", MODEL, out, "--type", "q8_0")
+            done = run("quantize", MODEL, out, "--type", "q8_0", "--from-quantized", "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            report = json.loads(done.stdout)
+            self.assertEqual(report["file_bytes"], os.path.getsize(out))
+            self.assertEqual(set(report["types"]), {"F32", "Q8_0"})
+            answer = run("chat", "--model", out, "-p", QUESTION, "--max-tokens", "24")
+            self.assertIn("Paris", answer.stdout)
+
     def test_message(self):
         self.refused("the message is empty", "chat", "-p", "")
 
@@ -93,7 +117,7 @@ class Help(unittest.TestCase):
         self.assertIn("kvasir chat -p", done.stdout)
         self.assertRegex(run("--version").stdout, r"^kvasir \d+\.\d+\.\d+\n$")
         for command in ["chat", "generate", "info", "bench", "perplexity", "eval-select",
-                        "tokenize", "attention"]:
+                        "quantize", "tokenize", "attention"]:
             self.assertIn("Examples:", run(command, "--help").stdout)
 
 

@@ -27,6 +27,7 @@ CommandFunction AddBenchCommand(CLI::App& parent);
 CommandFunction AddBenchServeCommand(CLI::App& bench, bool* chosen);
 CommandFunction AddPerplexityCommand(CLI::App& parent);
 CommandFunction AddEvalSelectCommand(CLI::App& parent);
+CommandFunction AddQuantizeCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);
 // A group: its own commands are below it.
 CommandFunction AddAttentionCommand(CLI::App& parent);

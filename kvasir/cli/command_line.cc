@@ -37,6 +37,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"bench", AddBenchCommand},
     {"perplexity", AddPerplexityCommand},
     {"eval-select", AddEvalSelectCommand},
+    {"quantize", AddQuantizeCommand},
     {"tokenize", AddTokenizeCommand},
     {"attention", AddAttentionCommand},
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kvasir/base/check.h"
+#include "kvasir/formats/block_encoder.h"
 #include "kvasir/formats/float16.h"
 
 namespace kvasir {
@@ -156,6 +157,83 @@ void QuantizeQ4_1(const float* x, std::byte* block) {
   StoreNibbles32(above, Inverse(d), 0.0f, block + L::kNibbles);
 }
 
+void QuantizeQ5_0(const float* x, std::byte* block) {
+  using L = Q5_0Layout;
+  float extreme = 0;  // becomes code 0, as in Q4_0
+  for (size_t i = 0; i < L::kElements; ++i) {
+    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+  }
+  const float d = extreme / -16, inverse = Inverse(d);
+  std::memset(block, 0, L::kBytes);
+  StoreU16(block + L::kScale, F16FromF32(d));
+  for (size_t i = 0; i < L::kElements; ++i) {
+    const int code = static_cast<int>(std::clamp((x[i] * inverse + 16.0f) + 0.5f, 0.0f, 31.0f));
+    block[L::kNibbles + i % 16] |= static_cast<std::byte>((code & 15) << (i < 16 ? 0 : 4));
+    block[L::kHighBits + i / 8] |= static_cast<std::byte>(code >> 4 << (i % 8));
+  }
+}
+
+void QuantizeQ4_K(const float* x, std::byte* block) {
+  BlockEncoder encoder(DType::kQ4_K);
+  encoder.Begin(x, block);
+  for (size_t i = 0; i < Q4_KLayout::kElements;) {
+    const CodeGrid grid = encoder.Group(i / kEncoderGroup);
+    for (size_t l = 0; l < kEncoderGroup; ++l, ++i) encoder.Store(i, grid.Nearest(x[i]));
+  }
+}
+
+// The scale of 16 numbers for codes -32 to 31: the best, by least squares, of 19 slightly different
+// spacings.
+float FitQ6_KGroup(const float* x) {
+  constexpr int kStepsEachWay = 9;
+  constexpr size_t kCount = Q6_KLayout::kGroupElements;
+  float extreme = 0;
+  for (size_t i = 0; i < kCount; ++i) {
+    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+  }
+  if (extreme == 0) return 0;
+  float best = 0, best_gain = -1;
+  for (int step = -kStepsEachWay; step <= kStepsEachWay; ++step) {
+    const float inverse = -(32.0f + 0.1f * static_cast<float>(step)) / extreme;
+    float sum_qx = 0, sum_qq = 0;
+    for (size_t i = 0; i < kCount; ++i) {
+      const float q = std::clamp(std::round(x[i] * inverse), -32.0f, 31.0f);
+      sum_qx += q * x[i];
+      sum_qq += q * q;
+    }
+    // With the scale qx / qq the squared error is the sum of x^2 less this.
+    const float gain = sum_qq > 0 ? sum_qx * (sum_qx / sum_qq) : 0;
+    if (gain > best_gain) {
+      best_gain = gain;
+      best = sum_qq > 0 ? sum_qx / sum_qq : 0;
+    }
+  }
+  return best;
+}
+
+void QuantizeQ6_K(const float* x, std::byte* block) {
+  using L = Q6_KLayout;
+  constexpr size_t kGroups = L::kElements / L::kGroupElements;
+  float scales[kGroups], largest = 0;
+  for (size_t k = 0; k < kGroups; ++k) {
+    scales[k] = FitQ6_KGroup(x + k * L::kGroupElements);
+    largest = std::max(largest, std::fabs(scales[k]));
+  }
+  std::memset(block, 0, L::kBytes);
+  StoreU16(block + L::kScale, F16FromF32(largest / 127));
+  const float d = LoadF16(block + L::kScale), inverse = Inverse(d);
+  for (size_t i = 0; i < L::kElements; ++i) {
+    const size_t half = i / 128, quarter = i / 32 % 4, l = i % 32, k = i / L::kGroupElements;
+    const float multiple = std::clamp(std::round(scales[k] * inverse), -127.0f, 127.0f);
+    block[L::kGroupScales + k] = static_cast<std::byte>(static_cast<int8_t>(multiple));
+    const float code = std::round(x[i] * Inverse(d * multiple));
+    const int biased = static_cast<int>(std::clamp(code, -32.0f, 31.0f)) + 32;
+    block[L::kNibbles + 64 * half + 32 * (quarter % 2) + l] |=
+        static_cast<std::byte>((biased & 15) << (quarter / 2 * 4));
+    block[L::kHighPairs + 32 * half + l] |= static_cast<std::byte>(biased >> 4 << (2 * quarter));
+  }
+}
+
 using DequantizeBlock = void (*)(const std::byte* block, float* x);
 using QuantizeBlock = void (*)(const float* x, std::byte* block);
 
@@ -201,6 +279,12 @@ QuantizeBlock QuantizerOf(DType dtype) {
       return QuantizeQ4_0;
     case DType::kQ4_1:
       return QuantizeQ4_1;
+    case DType::kQ5_0:
+      return QuantizeQ5_0;
+    case DType::kQ4_K:
+      return QuantizeQ4_K;
+    case DType::kQ6_K:
+      return QuantizeQ6_K;
     default:
       return nullptr;
   }

@@ -92,12 +92,14 @@ inline KScale UnpackKScale(const std::byte* packed, size_t j) {
 // REQUIRES count to be a multiple of the dtype's block_elements.
 void DequantizeRow(DType dtype, const std::byte* src, size_t count, float* dst);
 
-// True for the types that QuantizeRow writes: F32, F16, BF16, Q8_0, Q4_0, Q4_1.
+// True for the types that QuantizeRow writes: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q4_K, Q6_K.
 bool CanQuantize(DType dtype);
 
-// The reverse, each block by itself and each number to the nearest code, without any search for a
-// better scale. REQUIRES finite numbers, CanQuantize(dtype), count a multiple of block_elements,
-// and DTypeBytes(dtype, count) bytes at `dst`.
+// The reverse, each block by itself and each number to the nearest code. The types with 32 numbers
+// in a block get the scale that the extremes give and are bit-exact with ggml's reference; Q4_K and
+// Q6_K search scales (and minima) of small squared error, a search of our own. REQUIRES finite
+// numbers, CanQuantize(dtype), count a multiple of block_elements, and DTypeBytes(dtype, count)
+// bytes at `dst`.
 void QuantizeRow(DType dtype, const float* src, size_t count, std::byte* dst);
 
 }  // namespace kvasir

@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "kvasir/formats/block_encoder.h"
 #include "kvasir/formats/float16.h"
 #include "kvasir/formats/kv_block_layout.h"
 
@@ -45,7 +47,7 @@ TEST(GgufQuantsTest, DequantizesBitExactlyLikeGguf) {
 }
 
 TEST(GgufQuantsTest, QuantizesLikeGguf) {
-  for (const char* name : {"Q8_0", "Q4_0", "Q4_1"}) {
+  for (const char* name : {"Q8_0", "Q4_0", "Q4_1", "Q5_0"}) {
     const DType dtype = *DTypeFromName(name);
     const auto source = ReadFixture<float>(std::string(name) + ".source");
     const auto expected = ReadFixture<std::byte>(std::string(name) + ".quantized");
@@ -54,7 +56,75 @@ TEST(GgufQuantsTest, QuantizesLikeGguf) {
     QuantizeRow(dtype, source.data(), source.size(), actual.data());
     EXPECT_EQ(actual, expected) << name;
   }
-  EXPECT_FALSE(CanQuantize(DType::kQ6_K));
+  EXPECT_FALSE(CanQuantize(DType::kQ5_K));
+}
+
+double SquaredError(const float* a, const float* b, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+  return sum;
+}
+
+// tests/oracle/weights_k_quant_errors.py measured llama.cpp's reference on the same numbers.
+TEST(GgufQuantsTest, KQuantsLoseNoMoreThanLlamaCpps) {
+  constexpr size_t kBlock = Q4_KLayout::kElements;
+  const auto source = ReadFixture<float>("k_quants.source");
+  for (const char* name : {"Q4_K", "Q6_K"}) {
+    const DType dtype = *DTypeFromName(name);
+    const auto theirs = ReadFixture<double>(std::string(name) + ".errors");
+    ASSERT_EQ(source.size(), theirs.size() * kBlock);
+    std::vector<std::byte> blocks(DTypeBytes(dtype, source.size()));
+    QuantizeRow(dtype, source.data(), source.size(), blocks.data());
+    std::vector<float> read(source.size());
+    DequantizeRow(dtype, blocks.data(), read.size(), read.data());
+    double ours_sum = 0, theirs_sum = 0;
+    for (size_t block = 0; block < theirs.size(); ++block) {
+      const size_t begin = block * kBlock;
+      const double ours = SquaredError(&read[begin], &source[begin], kBlock);
+      // Where all numbers are multiples of a scale, what remains is the rounding of the scale to
+      // f16: 2^-11 of each number.
+      const std::vector<float> zeros(kBlock);
+      const double square = SquaredError(&source[begin], zeros.data(), kBlock);
+      EXPECT_LE(ours, 1.25 * theirs[block] + 0x1p-22 * square) << name << " block " << block;
+      ours_sum += ours;
+      theirs_sum += theirs[block];
+    }
+    EXPECT_LE(ours_sum, 1.02 * theirs_sum) << name;
+    std::printf("%s: squared error %.6f, llama.cpp %.6f\n", name, ours_sum, theirs_sum);
+  }
+}
+
+TEST(BlockEncoderTest, StoresWhatItsGridSays) {
+  const auto source = ReadFixture<float>("k_quants.source");
+  for (const char* name : {"Q8_0", "Q4_0", "Q5_0", "Q4_K"}) {
+    const DType dtype = *DTypeFromName(name);
+    ASSERT_TRUE(HasBlockEncoder(dtype));
+    BlockEncoder encoder(dtype);
+    const size_t count = encoder.block_elements();
+    std::vector<std::byte> block(GetDTypeInfo(dtype).block_bytes);
+    for (size_t begin = 0; begin < source.size(); begin += count) {
+      const float* x = &source[begin];
+      std::vector<float> promised(count), read(count);
+      encoder.Begin(x, block.data());
+      for (size_t i = 0; i < count;) {
+        const CodeGrid grid = encoder.Group(i / kEncoderGroup, x + i);
+        for (size_t l = 0; l < kEncoderGroup; ++l, ++i) {
+          const int code = grid.Nearest(x[i]);
+          encoder.Store(i, code);
+          promised[i] = grid.Value(code);
+          // Inside the grid nothing is farther than half a step.
+          if (code > grid.code_min && code < grid.code_max) {
+            ASSERT_LE(std::fabs(promised[i] - x[i]), std::fabs(grid.scale) * 0.5001f) << name;
+          }
+        }
+      }
+      DequantizeRow(dtype, block.data(), count, read.data());
+      for (size_t i = 0; i < count; ++i) {
+        ASSERT_NEAR(read[i], promised[i], 1e-6f * (1 + std::fabs(promised[i]))) << name;
+      }
+    }
+  }
+  EXPECT_FALSE(HasBlockEncoder(DType::kQ6_K));
 }
 
 TEST(GgufQuantsTest, PlainTypesRoundTrip) {

@@ -42,6 +42,7 @@ void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint3
       buffers.Prepare(normed, {&weights.q, &weights.k, &weights.v}, context.pool, [&](size_t r) {
         RmsNorm(hidden.row_span(r), weights.attn_norm.data(), spec.rms_norm_eps, normed.row(r));
       });
+  context.Observe(LinearInput::kAttention, layer, normed);
   const GemmOutput products[] = {{&weights.q, q, DataOrNull(weights.q_bias)},
                                  {&weights.k, k, DataOrNull(weights.k_bias)},
                                  {&weights.v, v, DataOrNull(weights.v_bias)}};
@@ -67,11 +68,13 @@ void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint3
   plan.Run(context.batch.kv, layer, q, buffers.attended(rows), context.pool);
 }
 
-void ProjectAttended(const LayerContext& context, const LayerWeights& weights, size_t rows) {
+void ProjectAttended(const LayerContext& context, const LayerWeights& weights, uint32_t layer,
+                     size_t rows) {
   Activations& buffers = context.activations;
   const MatrixView<float> hidden = buffers.hidden(rows);
   const GemmInput input =
       buffers.Prepare(buffers.attended(rows), {&weights.o}, context.pool, [](size_t) {});
+  context.Observe(LinearInput::kAttentionOutput, layer, buffers.attended(rows));
   const bool post_norm = !weights.attn_post_norm.empty();
   const MatrixView<float> branch = buffers.branch(rows);
   const GemmOutput product{&weights.o, post_norm ? branch : hidden, DataOrNull(weights.o_bias),

@@ -6,6 +6,7 @@
 
 #include "kvasir/attention/batch_attention.h"
 #include "kvasir/base/thread_pool.h"
+#include "kvasir/model/activation_observer.h"
 #include "kvasir/model/activations.h"
 #include "kvasir/model/batch.h"
 #include "kvasir/model/layer_weights.h"
@@ -24,6 +25,11 @@ struct LayerContext {
   const BatchAttentionPlan& selected_plan;
   Activations& activations;
   ThreadPool& pool;
+  ActivationObserver* observer;  // or null
+
+  void Observe(LinearInput input, uint32_t layer, MatrixView<const float> rows) const {
+    if (observer != nullptr) observer->Observe(input, layer, rows);
+  }
 };
 
 // The attention block of layer `layer`, first half: norm -> q, k, v -> RoPE -> append -> attend.
@@ -32,10 +38,12 @@ void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint3
 
 // Second half: hidden += o(attended). `rows` may be fewer than the batch: rows that go no further
 // have been dropped from `attended` and `hidden`.
-void ProjectAttended(const LayerContext& context, const LayerWeights& weights, size_t rows);
+void ProjectAttended(const LayerContext& context, const LayerWeights& weights, uint32_t layer,
+                     size_t rows);
 
 // The MLP block: hidden += down(act(gate(norm)) * up(norm)), over the first `rows` rows.
-void RunMlpLayer(const LayerContext& context, const LayerWeights& weights, size_t rows);
+void RunMlpLayer(const LayerContext& context, const LayerWeights& weights, uint32_t layer,
+                 size_t rows);
 
 }  // namespace kvasir
 

@@ -18,6 +18,7 @@ LlamaModel::LlamaModel(ModelSpec spec, NetworkWeights weights, Activations activ
       activations_(std::move(activations)),
       row_count_max_(options.row_count_max),
       cascade_(options.cascade),
+      observer_(options.observer),
       pool_(pool) {}
 
 size_t LlamaModel::ActivationBytes(size_t row_count, size_t logit_row_count) const {
@@ -34,8 +35,8 @@ Status LlamaModel::Forward(const Batch& batch, MatrixView<float> logits) {
   if (batch.tokens.empty()) return OkStatus();
   KVASIR_RETURN_IF_ERROR(PlanAttention(batch));
   BlockSelection* selection = selection_.empty() ? nullptr : &selection_;
-  const LayerContext context{spec_,     batch,          plan_,        sliding_plan_,
-                             selection, selected_plan_, activations_, pool_};
+  const LayerContext context{spec_,          batch,        plan_, sliding_plan_, selection,
+                             selected_plan_, activations_, pool_, observer_};
 
   Embed(batch);
   ComputeAngles(batch);
@@ -43,14 +44,19 @@ Status LlamaModel::Forward(const Batch& batch, MatrixView<float> logits) {
   for (uint32_t layer = 0; layer < spec_.layer_count; ++layer) {
     const LayerWeights& weights = weights_.layers[layer];
     AttendLayer(context, weights, layer);
-    if (layer + 1 == spec_.layer_count) {
+    if (layer + 1 == spec_.layer_count && observer_ == nullptr) {
       // Beyond the last attention only rows whose logits are wanted have a reader.
       KeepRows(batch.logit_rows);
       rows = batch.logit_rows.size();
       if (rows == 0) return OkStatus();
     }
-    ProjectAttended(context, weights, rows);
-    RunMlpLayer(context, weights, rows);
+    ProjectAttended(context, weights, layer, rows);
+    RunMlpLayer(context, weights, layer, rows);
+  }
+  if (observer_ != nullptr) {
+    KeepRows(batch.logit_rows);
+    rows = batch.logit_rows.size();
+    if (rows == 0) return OkStatus();
   }
   ComputeLogits(rows, logits);
   return OkStatus();

@@ -44,6 +44,7 @@ class LlamaModel final : public Model {
   Activations activations_;
   size_t row_count_max_;
   bool cascade_;
+  ActivationObserver* observer_;
   ThreadPool& pool_;
   BatchAttentionPlan plan_;
   BatchAttentionPlan sliding_plan_;

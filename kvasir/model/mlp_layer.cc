@@ -6,7 +6,8 @@
 
 namespace kvasir {
 
-void RunMlpLayer(const LayerContext& context, const LayerWeights& weights, size_t rows) {
+void RunMlpLayer(const LayerContext& context, const LayerWeights& weights, uint32_t layer,
+                 size_t rows) {
   const ModelSpec& spec = context.spec;
   Activations& buffers = context.activations;
   const MatrixView<float> hidden = buffers.hidden(rows), normed = buffers.normed(rows);
@@ -16,6 +17,7 @@ void RunMlpLayer(const LayerContext& context, const LayerWeights& weights, size_
       buffers.Prepare(normed, {&weights.gate, &weights.up}, context.pool, [&](size_t r) {
         RmsNorm(hidden.row_span(r), weights.ffn_norm.data(), spec.rms_norm_eps, normed.row(r));
       });
+  context.Observe(LinearInput::kMlp, layer, normed);
   const GemmOutput products[] = {{&weights.gate, gate}, {&weights.up, up}};
   Gemm(input, products, buffers.gemm_scratch(), context.pool);
 
@@ -26,6 +28,7 @@ void RunMlpLayer(const LayerContext& context, const LayerWeights& weights, size_
       GeluTanhMul(gate.row_span(r), up.row(r), gate.row(r));
     }
   });
+  context.Observe(LinearInput::kMlpOutput, layer, gate);
   const bool post_norm = !weights.ffn_post_norm.empty();
   const MatrixView<float> branch = buffers.branch(rows);
   const GemmOutput product{&weights.down, post_norm ? branch : hidden, nullptr,

@@ -13,6 +13,7 @@
 #include "kvasir/base/status.h"
 #include "kvasir/base/thread_pool.h"
 #include "kvasir/formats/kv_block_layout.h"
+#include "kvasir/model/activation_observer.h"
 #include "kvasir/model/batch.h"
 #include "kvasir/weights/checkpoint.h"
 #include "kvasir/weights/model_spec.h"
@@ -51,6 +52,9 @@ struct LoadOptions {
   // Reads KV blocks that several sequences of a batch share once for all of them, where the costs
   // of this machine say that it pays. Changes no result.
   bool cascade = true;
+  // Sees the inputs of all matrix products of the layers; must outlive the model. Changes no
+  // result.
+  ActivationObserver* observer = nullptr;
   // Called from the loading thread with the share of the weights that is ready, 0..1; may be empty.
   std::function<void(double)> on_progress;
 };

@@ -55,6 +55,16 @@ struct GgufArray {
   std::vector<std::string_view> strings;  // for kString; arrays of arrays are checked, not kept
 };
 
+// A metadata entry as it lies in the file, for copying it into another.
+struct GgufEntry {
+  std::string_view key;
+  GgufType type = GgufType::kUint8;
+  std::span<const std::byte> value;  // what follows the type
+};
+
+// ggml's number of a tensor type.
+uint32_t GgufTensorTypeNumber(DType dtype);
+
 using GgufValue = std::variant<bool, uint64_t, int64_t, double, std::string_view, GgufArray>;
 
 class GgufFile : public FieldSource {
@@ -65,6 +75,8 @@ class GgufFile : public FieldSource {
 
   uint32_t version() const { return version_; }
   const std::map<std::string, GgufValue, std::less<>>& metadata() const { return metadata_; }
+  // The same in the order of the file, as bytes.
+  const std::vector<GgufEntry>& entries() const { return entries_; }
   const std::vector<FileTensor>& tensors() const { return tensors_; }
   // Null when there is no such tensor.
   const FileTensor* FindTensor(std::string_view name) const;
@@ -86,6 +98,7 @@ class GgufFile : public FieldSource {
 
   uint32_t version_ = 0;
   std::map<std::string, GgufValue, std::less<>> metadata_;
+  std::vector<GgufEntry> entries_;
   std::vector<FileTensor> tensors_;
   std::map<std::string, size_t, std::less<>> tensor_index_;  // name -> place in tensors_
 };

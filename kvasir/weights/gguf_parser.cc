@@ -187,7 +187,10 @@ class GgufParser {
     KVASIR_RETURN_IF_ERROR(Read(what, &type));
     KVASIR_RETURN_IF_ERROR(CheckType(what, type));
     GgufValue value;
+    const uint64_t value_begin = position_;
     KVASIR_RETURN_IF_ERROR(ReadValue(what, static_cast<GgufType>(type), &value));
+    file_.entries_.push_back(
+        {key, static_cast<GgufType>(type), bytes_.subspan(value_begin, position_ - value_begin)});
     if (!file_.metadata_.emplace(std::string(key), std::move(value)).second) {
       return DataLoss(what + " occurs twice");
     }
@@ -379,6 +382,13 @@ class GgufParser {
   uint64_t position_ = 0;
   uint64_t alignment_ = kAlignmentDefault;
 };
+
+uint32_t GgufTensorTypeNumber(DType dtype) {
+  const auto* type = std::find_if(std::begin(kTensorTypes), std::end(kTensorTypes),
+                                  [dtype](const TensorType& t) { return t.dtype == dtype; });
+  KVASIR_CHECK(type != std::end(kTensorTypes));
+  return type->number;
+}
 
 Result<GgufFile> GgufFile::Parse(std::span<const std::byte> bytes) {
   GgufFile file;

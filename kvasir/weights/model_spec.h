@@ -17,7 +17,8 @@ enum class Activation : uint8_t { kSilu, kGeluTanh };
 // rotary_dim / 2 (Su et al. 2021, arXiv 2104.09864). Scaling (linear, llama3) is already inside the
 // frequencies.
 struct RopeSpec {
-  uint32_t rotary_dim = 0;               // leading dims of a head that turn; the rest pass through
+  uint32_t rotary_dim = 0;  // leading dims of a head that turn; the rest pass through
+  float theta = 0;          // unscaled, pair i has the frequency theta^(-2i/rotary_dim)
   std::vector<float> inverse_frequency;  // [rotary_dim / 2], radians per position
   std::string description;               // "theta 500000, llama3 x8", for `kvasir info`
 };

@@ -91,6 +91,7 @@ const Json* LayerTypeRope(const HfConfig& config, const std::string& layer_type)
 RopeSpec MakeRope(const RopeParameters& p) {
   RopeSpec rope;
   rope.rotary_dim = p.rotary_dim;
+  rope.theta = p.theta;
   rope.description = Describe(p);
   for (uint32_t i = 0; i < p.rotary_dim / 2; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(p.rotary_dim);

@@ -105,6 +105,17 @@ std::vector<TensorRule> StandardTensorRules() {
   };
 }
 
+std::string GgufTensorName(TensorRole role, uint32_t layer) {
+  if (role == TensorRole::kAttnPostNorm)
+    return TensorName("blk.#.post_attention_norm.weight", layer);
+  if (role == TensorRole::kFfnPostNorm) return TensorName("blk.#.post_ffw_norm.weight", layer);
+  for (const TensorRule& rule : StandardTensorRules()) {
+    if (rule.role == role) return TensorName(rule.gguf, layer);
+  }
+  KVASIR_CHECK(false);
+  return "";
+}
+
 bool IsPerLayer(TensorRole role) {
   return role != TensorRole::kTokenEmbedding && role != TensorRole::kOutput &&
          role != TensorRole::kFinalNorm;

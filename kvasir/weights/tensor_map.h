@@ -32,6 +32,9 @@ enum class NameStyle { kGguf, kHuggingFace };
 // The names that most families share: all roles but the two post norms.
 std::vector<TensorRule> StandardTensorRules();
 
+// The name of a role's tensor in GGUF files of any family.
+std::string GgufTensorName(TensorRole role, uint32_t layer);
+
 // True for roles that exist once for each layer.
 bool IsPerLayer(TensorRole role);
 // Whether a model of this spec has the tensor at all.

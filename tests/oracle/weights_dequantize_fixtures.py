@@ -49,7 +49,7 @@ def main():
     source[3] = 0
     source[4, :] = 0.25  # one value: Q4_1's scale is zero
     source[5] = -np.abs(source[5])
-    for name in ("Q8_0", "Q4_0", "Q4_1"):
+    for name in ("Q8_0", "Q4_0", "Q4_1", "Q5_0"):
         write(f"{name}.source", source)
         write(f"{name}.quantized", gguf.quants.quantize(source, gguf.GGMLQuantizationType[name]))
 

@@ -178,14 +178,25 @@ class BatchingEngine final : public Engine {
 
   // Rows for prompts in a step with decodes. Those that wait press as well.
   size_t PromptRows() const {
-    size_t decode_count = 0;
+    StepDemand demand;
+    double prompt_keys = 0;
     for (size_t i = 0; i < running_count_; ++i) {
       const SchedulerSequence& s = scheduler_view_[i];
-      decode_count += s.computed_count + 1 == s.token_count;
+      if (s.computed_count + 1 == s.token_count) {
+        ++demand.decode_count;
+        demand.decode_key_count += double(s.token_count);
+      } else {
+        prompt_keys += double(s.computed_count);
+      }
     }
-    if (decode_count == 0 || decode_count >= limits_.chunk_tokens) return limits_.chunk_tokens;
-    return step_cost_.PromptRows(prompt_budget_, decode_count, sequences_.size() - decode_count,
-                                 limits_.chunk_tokens - decode_count);
+    if (demand.decode_count == 0 || demand.decode_count >= limits_.chunk_tokens) {
+      return limits_.chunk_tokens;
+    }
+    demand.prompt_count = sequences_.size() - demand.decode_count;
+    const size_t reading_count = running_count_ - demand.decode_count;
+    if (reading_count > 0) demand.prompt_key_count = prompt_keys / double(reading_count);
+    demand.prompt_rows_max = limits_.chunk_tokens - demand.decode_count;
+    return step_cost_.PromptRows(prompt_budget_, demand);
   }
 
   void BuildBatch() {
@@ -234,7 +245,9 @@ class BatchingEngine final : public Engine {
 
   void CountStep(double seconds) {
     const size_t row_count = builder_.batch().tokens.size();
-    step_cost_.Observe(row_count, seconds);
+    double key_count = 0;
+    for (const int32_t position : builder_.batch().positions) key_count += position + 1;
+    step_cost_.Observe({row_count, key_count}, seconds);
     ++counts_.step_count;
     counts_.step_seconds.Observe(seconds);
     counts_.batch_rows.Observe(double(row_count));

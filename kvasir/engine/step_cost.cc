@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace kvasir {
 namespace {
@@ -13,52 +14,77 @@ size_t SizeIndex(size_t row_count) {
   return 2 * octave + upper;
 }
 
-// A new step counts for an eighth: a slow one among them passes, a longer context shows after ten.
+// A new step counts for an eighth: a slow one among them passes, a lasting change shows after ten.
 constexpr double kNewWeight = 0.125;
+// Steps whose keys differ less from the mean say nothing of what keys cost: their times differ by
+// more for other reasons. (A lone decode's context is eight tokens ahead of its mean.)
+constexpr double kKeyDeviationMin = 512;
+// Of what earlier steps said of keys, a new one that says something leaves so much.
+constexpr double kKeyMemory = 1 - 1.0 / 256;
 
 }  // namespace
 
-void StepCost::Observe(size_t row_count, double seconds) {
-  if (row_count == 0) return;
-  Size& size = sizes_[std::min(SizeIndex(row_count), sizes_.size() - 1)];
-  const double weight = size.row_count == 0 ? 1 : kNewWeight;
-  size.row_count += weight * (double(row_count) - size.row_count);
-  size.seconds += weight * (seconds - size.seconds);
-}
-
-double StepCost::Estimate(size_t row_count) const {
-  const double rows = double(row_count);
-  const Size* below = nullptr;
-  const Size* above = nullptr;
-  for (const Size& size : sizes_) {
-    if (size.row_count == 0) continue;
-    if (size.row_count <= rows) below = &size;
-    if (size.row_count >= rows && above == nullptr) above = &size;
+void StepCost::Observe(const StepSize& size, double seconds) {
+  if (size.row_count == 0) return;
+  Mean& mean = means_[std::min(SizeIndex(size.row_count), means_.size() - 1)];
+  if (mean.row_count == 0) {
+    mean = {double(size.row_count), size.key_count, seconds};
+    return;
   }
-  if (below == nullptr && above == nullptr) return 0;
-  if (below == nullptr) return above->seconds * rows / above->row_count;
-  if (above == nullptr) return below->seconds * rows / below->row_count;
-  if (above->row_count <= below->row_count) return below->seconds;
-  const double part = (rows - below->row_count) / (above->row_count - below->row_count);
-  return below->seconds + part * (above->seconds - below->seconds);
+  const double key_deviation = size.key_count - mean.key_count;
+  if (std::abs(key_deviation) >= kKeyDeviationMin) {
+    key_variation_ = kKeyMemory * key_variation_ + key_deviation * key_deviation;
+    key_covariation_ = kKeyMemory * key_covariation_ + key_deviation * (seconds - mean.seconds);
+    key_seconds_ = std::max(0.0, key_covariation_ / key_variation_);
+  }
+  mean.row_count += kNewWeight * (double(size.row_count) - mean.row_count);
+  mean.key_count += kNewWeight * key_deviation;
+  mean.seconds += kNewWeight * (seconds - mean.seconds);
 }
 
-size_t StepCost::PromptRows(const PromptBudget& budget, size_t decode_count, size_t prompt_count,
-                            size_t rows_max) const {
-  const double alone = Estimate(decode_count);
+double StepCost::RowSeconds(double row_count) const {
+  const Mean* below = nullptr;
+  const Mean* above = nullptr;
+  for (const Mean& mean : means_) {
+    if (mean.row_count == 0) continue;
+    if (mean.row_count <= row_count) below = &mean;
+    if (mean.row_count >= row_count && above == nullptr) above = &mean;
+  }
+  const auto seconds_of = [this](const Mean& mean) {
+    return std::max(0.0, mean.seconds - key_seconds_ * mean.key_count);
+  };
+  if (below == nullptr && above == nullptr) return 0;
+  if (below == nullptr) return seconds_of(*above) * row_count / above->row_count;
+  if (above == nullptr) return seconds_of(*below) * row_count / below->row_count;
+  if (above->row_count <= below->row_count) return seconds_of(*below);
+  const double part = (row_count - below->row_count) / (above->row_count - below->row_count);
+  return seconds_of(*below) + part * (seconds_of(*above) - seconds_of(*below));
+}
+
+double StepCost::Estimate(const StepSize& size) const {
+  return RowSeconds(double(size.row_count)) + key_seconds_ * size.key_count;
+}
+
+size_t StepCost::PromptRows(const PromptBudget& budget, const StepDemand& demand) const {
+  const size_t rows_max = demand.prompt_rows_max;
+  // Seconds of the decodes and `prompt_rows` rows of prompts.
+  const auto estimate = [&](size_t prompt_rows) {
+    return Estimate({demand.decode_count + prompt_rows,
+                     demand.decode_key_count + double(prompt_rows) * demand.prompt_key_count});
+  };
+  const double alone = estimate(0);
   if (budget.share == 0 || alone == 0 || rows_max <= kPromptRowsMin) return rows_max;
-  const double pressure = std::max(1.0, double(prompt_count) / double(decode_count));
+  const double pressure = std::max(1.0, double(demand.prompt_count) / double(demand.decode_count));
   const double seconds = std::min(alone * (1 + budget.share * pressure),
                                   std::max(budget.seconds_max, alone * (1 + budget.share)));
   size_t fits = kPromptRowsMin, too_many = rows_max + 1;
   while (fits + 1 < too_many) {
     const size_t middle = (fits + too_many) / 2;
-    (Estimate(decode_count + middle) <= seconds ? fits : too_many) = middle;
+    (estimate(middle) <= seconds ? fits : too_many) = middle;
   }
-  const size_t full = decode_count + rows_max;
-  const double row_seconds_max = kRowCostRatioMax * Estimate(full) / double(full);
-  while (fits < rows_max &&
-         Estimate(decode_count + fits) - alone > row_seconds_max * double(fits)) {
+  const double row_seconds_max =
+      kRowCostRatioMax * estimate(rows_max) / double(demand.decode_count + rows_max);
+  while (fits < rows_max && estimate(fits) - alone > row_seconds_max * double(fits)) {
     fits = std::min(2 * fits, rows_max);
   }
   return fits;

@@ -41,11 +41,6 @@ Result<PerplexityResult> MeasurePerplexity(Model& model, ThreadPool& pool,
                                            std::span<const TokenId> tokens,
                                            const PerplexityOptions& options);
 
-// -log softmax(logits)[token] in double precision. REQUIRES a token inside logits.
-double NegativeLogLikelihood(std::span<const float> logits, TokenId token);
-// The token with the largest logit, the first of equal ones. REQUIRES a logit.
-TokenId MostLikely(std::span<const float> logits);
-
 }  // namespace kvasir
 
 #endif  // KVASIR_EVAL_PERPLEXITY_H_

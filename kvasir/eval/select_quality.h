@@ -50,9 +50,6 @@ struct SelectQualityResult {
 Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const TokenId> tokens,
                                                  const SelectQualityOptions& options);
 
-// sum p log(p / q) of the softmax distributions of two rows of logits, in double precision.
-double KlDivergence(std::span<const float> p_logits, std::span<const float> q_logits);
-
 }  // namespace kvasir
 
 #endif  // KVASIR_EVAL_SELECT_QUALITY_H_

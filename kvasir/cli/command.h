@@ -24,6 +24,7 @@ CommandFunction AddServeCommand(CLI::App& parent);
 CommandFunction AddInfoCommand(CLI::App& parent);
 CommandFunction AddBenchCommand(CLI::App& parent);
 CommandFunction AddPerplexityCommand(CLI::App& parent);
+CommandFunction AddEvalCommand(CLI::App& parent);
 CommandFunction AddEvalSelectCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);
 // A group: its own commands are below it.

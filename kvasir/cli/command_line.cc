@@ -35,6 +35,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"info", AddInfoCommand},
     {"bench", AddBenchCommand},
     {"perplexity", AddPerplexityCommand},
+    {"eval", AddEvalCommand},
     {"eval-select", AddEvalSelectCommand},
     {"tokenize", AddTokenizeCommand},
     {"attention", AddAttentionCommand},

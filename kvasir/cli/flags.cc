@@ -156,6 +156,16 @@ void AddTextFlag(CLI::App& app, const std::string& names, std::optional<std::str
       ->take_last();
 }
 
+void AddOptionalTextFlag(CLI::App& app, const std::string& names,
+                         std::optional<std::string>* target, const std::string& type_name,
+                         const std::string& fallback, const std::string& description) {
+  app.add_option_function<std::string>(
+         names, [=](const std::string& text) { *target = text.empty() ? fallback : text; },
+         description)
+      ->type_name("[" + type_name + "]")
+      ->expected(0, 1);
+}
+
 void AddTextArgument(CLI::App& app, const std::string& name, std::optional<std::string>* target,
                      const std::string& description) {
   app.add_option_function<std::string>(

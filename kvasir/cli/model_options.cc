@@ -53,8 +53,10 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
                  "answer from so many tokens of a longer context,\nin blocks chosen by their keys: "
                  "an approximation,\ne.g. 1024, a multiple of 32 from 128 on (default: 0 = off)");
   }
-  AddChoiceFlag(app, "--kv", &options->kv_format, {"f32", "bf16"},
-                "format of keys and values (default: bf16)");
+  if (flags != ModelFlags::kCompute) {
+    AddChoiceFlag(app, "--kv", &options->kv_format, {"f32", "bf16"},
+                  "format of keys and values (default: bf16)");
+  }
   AddChoiceFlag(app, "--activations", &options->activations, {"int8", "f32"},
                 "how inputs meet quantised weights:\nint8 is fast, f32 exact (default: int8)");
   AddChoiceFlag(

@@ -45,9 +45,10 @@ inline constexpr size_t kContextTokensDefaultMax = 8192;
 
 // Which flags a command has besides --model.
 enum class ModelFlags {
-  kFile,    // only the file is opened: no further flags
-  kKernel,  // --threads --kv --activations --target --chunk --no-cascade
-  kEngine,  // those and --context --kv-bytes --block-select
+  kFile,     // only the file is opened: no further flags
+  kCompute,  // --threads --activations --target --chunk --no-cascade
+  kKernel,   // those and --kv
+  kEngine,   // those and --context --kv-bytes --block-select
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
 // --no-prefix-cache, of the commands where sequences can share.

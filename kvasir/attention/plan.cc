@@ -119,8 +119,9 @@ void AttentionPlanner::Reset(const AttentionSpec& spec, std::span<const int32_t>
   plan_.thread_count_ = options.thread_count;
   plan_.batch_size_ = kv_.batch_size();
   plan_.is_blocks_ = !kv_.rows;
-  plan_.key_bytes_ = kv_.rows ? (spec.head_dim + spec.v_dim()) * KvRowTypeBytes(kv_.rows->type)
-                              : 2 * kv_.layout.tile_bytes() / kKvBlockTokens;
+  plan_.key_bytes_ =
+      kv_.rows ? (spec.head_dim + spec.v_dim()) * KvRowTypeBytes(kv_.rows->type)
+               : kv_.layout.layer_bytes(0) / (size_t{kv_.layout.kv_head_count} * kKvBlockTokens);
   plan_.row_count_max_ = 0;
   plan_.row_ids_.clear();
   plan_.pieces_.clear();

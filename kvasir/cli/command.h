@@ -26,6 +26,7 @@ CommandFunction AddBenchCommand(CLI::App& parent);
 CommandFunction AddPerplexityCommand(CLI::App& parent);
 CommandFunction AddEvalCommand(CLI::App& parent);
 CommandFunction AddEvalSelectCommand(CLI::App& parent);
+CommandFunction AddKvCalibrateCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);
 // A group: its own commands are below it.
 CommandFunction AddAttentionCommand(CLI::App& parent);

@@ -37,6 +37,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"perplexity", AddPerplexityCommand},
     {"eval", AddEvalCommand},
     {"eval-select", AddEvalSelectCommand},
+    {"kv-calibrate", AddKvCalibrateCommand},
     {"tokenize", AddTokenizeCommand},
     {"attention", AddAttentionCommand},
 };

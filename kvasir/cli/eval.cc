@@ -57,7 +57,7 @@ struct CommandOptions {
 
 struct NamedFormat {
   std::string name;
-  KvFormat format;
+  KvFormats formats;
 };
 
 Result<std::vector<NamedFormat>> ParseFormats(const std::string& list) {
@@ -65,9 +65,9 @@ Result<std::vector<NamedFormat>> ParseFormats(const std::string& list) {
   for (size_t begin = 0, comma = 0; comma != std::string::npos; begin = comma + 1) {
     comma = list.find(',', begin);
     const std::string name = list.substr(begin, comma - begin);
-    const auto format = KvFormatFromName(name);
-    if (!format) return InvalidArgument("--kv: '" + name + "' is not one of f32|bf16");
-    formats.push_back({name, *format});
+    const auto parsed = KvFormatsFromName(name);
+    if (!parsed) return InvalidArgument("--kv: '" + name + "' is not one of " + KvFormatsHelp());
+    formats.push_back({name, *parsed});
   }
   return formats;
 }
@@ -81,7 +81,11 @@ Result<std::vector<KvReportRow>> MeasureContext(const CommandOptions& options,
   ProgressBar progress("context " + std::to_string(context), StderrIsTerminal());
   const double quality_share = options.probe_count > 0 ? 0.5 : 1;
   KvQualityOptions quality;
-  for (const NamedFormat& format : formats) quality.formats.push_back(format.format);
+  for (const NamedFormat& format : formats) {
+    KvBlockLayout layout = loaded.model->KvLayout(KvFormat::kBF16);
+    layout.format = format.formats;
+    quality.layouts.push_back(std::move(layout));
+  }
   quality.context_tokens = context;
   quality.window_count_max = options.window_count > 0
                                  ? options.window_count
@@ -99,7 +103,7 @@ Result<std::vector<KvReportRow>> MeasureContext(const CommandOptions& options,
   if (options.probe_count == 0) return rows;
 
   KvProbeOptions probe;
-  probe.formats = quality.formats;
+  probe.layouts = quality.layouts;
   probe.context_tokens = context;
   probe.passkey_count = probe.retrieval_count = options.probe_count;
   // Every token of a copy counts: a few sequences are as many answers as all the other questions.

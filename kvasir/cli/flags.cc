@@ -174,6 +174,13 @@ void AddTextArgument(CLI::App& app, const std::string& name, std::optional<std::
       ->required();
 }
 
+void AddOptionalTextArgument(CLI::App& app, const std::string& name,
+                             std::optional<std::string>* target, const std::string& description) {
+  app.add_option_function<std::string>(
+         name, [=](const std::string& text) { *target = text; }, description)
+      ->type_name("");
+}
+
 void AddTextsFlag(CLI::App& app, const std::string& names, std::vector<std::string>* target,
                   const std::string& description) {
   app.add_option(names, *target, description)->type_name("TEXT")->allow_extra_args(false);

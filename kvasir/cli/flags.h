@@ -44,13 +44,16 @@ void AddChoiceFlag(CLI::App& app, const std::string& names, std::string* target,
 // Any text, also the empty one.
 void AddTextFlag(CLI::App& app, const std::string& names, std::optional<std::string>* target,
                  const std::string& type_name, const std::string& description);
-// A text without a flag, at its place; the command cannot go without it.
-void AddTextArgument(CLI::App& app, const std::string& name, std::optional<std::string>* target,
-                     const std::string& description);
 // The same, or `fallback` when the flag stands alone.
 void AddOptionalTextFlag(CLI::App& app, const std::string& names,
                          std::optional<std::string>* target, const std::string& type_name,
                          const std::string& fallback, const std::string& description);
+// A text without a flag, at its place; the command cannot go without it.
+void AddTextArgument(CLI::App& app, const std::string& name, std::optional<std::string>* target,
+                     const std::string& description);
+// The same where the command can go without it.
+void AddOptionalTextArgument(CLI::App& app, const std::string& name,
+                             std::optional<std::string>* target, const std::string& description);
 // Any texts: the flag may be given several times.
 void AddTextsFlag(CLI::App& app, const std::string& names, std::vector<std::string>* target,
                   const std::string& description);

@@ -11,8 +11,6 @@ namespace kvasir {
 
 namespace {
 
-constexpr KvFormat kReference = KvFormat::kBF16;
-
 Status CheckOptions(const Model& model, std::span<const TokenId> tokens,
                     const KvQualityOptions& options) {
   const size_t context = options.context_tokens, context_max = model.spec().context_length;
@@ -40,9 +38,10 @@ Status CheckOptions(const Model& model, std::span<const TokenId> tokens,
   return CheckTokens(model, tokens);
 }
 
+KvBlockLayout ReferenceLayout(const Model& model) { return model.KvLayout(KvFormat::kBF16); }
+
 // One format on its way through the text.
 struct FormatRun {
-  KvFormat format;
   std::unique_ptr<SequenceReader> reader;
   std::optional<BlockTable> sequence;  // of the current window
   std::vector<TokenScore> scores;      // all scored rows, window by window
@@ -83,14 +82,14 @@ class LockstepRuns {
 Result<LockstepRuns> LockstepRuns::Create(Model& model, ThreadPool& pool,
                                           const KvQualityOptions& options) {
   LockstepRuns made(pool, options);
-  std::vector<KvFormat> formats = {kReference};
-  for (const KvFormat format : options.formats) {
-    if (format != kReference) formats.push_back(format);
+  std::vector<KvBlockLayout> layouts = {ReferenceLayout(model)};
+  for (const KvBlockLayout& layout : options.layouts) {
+    if (layout != layouts[0]) layouts.push_back(layout);
   }
-  for (const KvFormat format : formats) {
+  for (const KvBlockLayout& layout : layouts) {
     KVASIR_ASSIGN_OR_RETURN(auto reader,
-                            SequenceReader::Create(model, format, options.context_tokens));
-    made.runs_.push_back({format, std::move(reader), std::nullopt, {}, {}});
+                            SequenceReader::Create(model, layout, options.context_tokens));
+    made.runs_.push_back({std::move(reader), std::nullopt, {}, {}});
   }
   KVASIR_ASSIGN_OR_RETURN(made.reference_logits_, LogitRows::Create(model, options.chunk_tokens));
   KVASIR_ASSIGN_OR_RETURN(made.logits_, LogitRows::Create(model, options.chunk_tokens));
@@ -177,11 +176,6 @@ size_t CountSame(const FormatRun& run, size_t window_count) {
 
 }  // namespace
 
-double BitsPerElement(const KvBlockLayout& layout) {
-  const double elements = 2.0 * layout.layer_count * layout.kv_head_count * layout.head_dim;
-  return 8 * layout.bytes_per_token() / elements;
-}
-
 Result<KvQualityResult> MeasureKvQuality(Model& model, ThreadPool& pool,
                                          std::span<const TokenId> tokens,
                                          const KvQualityOptions& options) {
@@ -196,13 +190,12 @@ Result<KvQualityResult> MeasureKvQuality(Model& model, ThreadPool& pool,
     if (options.on_progress) options.on_progress(double(window + 1) / double(result.window_count));
   }
   result.reference = Summarize(lockstep.runs()[0].scores);
-  for (const KvFormat format : options.formats) {
-    const FormatRun& run = *std::find_if(lockstep.runs().begin(), lockstep.runs().end(),
-                                         [&](const FormatRun& r) { return r.format == format; });
-    const KvBlockLayout& layout = run.reader->pool().layout();
+  for (const KvBlockLayout& layout : options.layouts) {
+    const FormatRun& run = *std::find_if(
+        lockstep.runs().begin(), lockstep.runs().end(),
+        [&](const FormatRun& candidate) { return candidate.reader->pool().layout() == layout; });
     KvQualityRow row;
-    row.format = format;
-    row.bits_per_element = BitsPerElement(layout);
+    row.bits_per_element = layout.bits_per_element();
     row.bytes_per_token = layout.bytes_per_token();
     row.quality = Summarize(run.scores);
     if (options.decode_tokens > 0) {

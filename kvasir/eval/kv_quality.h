@@ -24,9 +24,10 @@
 namespace kvasir {
 
 struct KvQualityOptions {
-  std::vector<KvFormat> formats;  // a row for each; the reference may be among them
-  size_t context_tokens = 2048;   // of one window, at least 2; windows do not overlap
-  size_t window_count_max = 4;    // at least 1
+  // A row for each, of this model; the reference, bf16, may be among them.
+  std::vector<KvBlockLayout> layouts;
+  size_t context_tokens = 2048;  // of one window, at least 2; windows do not overlap
+  size_t window_count_max = 4;   // at least 1
   // Of each window the scored tokens are numbers first_scored_token + 1 .. context_tokens, each
   // given all before it. 1..context_tokens - 1.
   size_t first_scored_token = 1;
@@ -39,7 +40,6 @@ struct KvQualityOptions {
 };
 
 struct KvQualityRow {
-  KvFormat format = KvFormat::kBF16;
   double bits_per_element = 0;  // of the blocks that are allocated, scales and padding included
   double bytes_per_token = 0;
   PredictionQuality quality;  // of all scored tokens
@@ -53,7 +53,7 @@ struct KvQualityRow {
 struct KvQualityResult {
   size_t window_count = 0;
   PredictionQuality reference;     // the bf16 run's
-  std::vector<KvQualityRow> rows;  // in the order of the formats
+  std::vector<KvQualityRow> rows;  // in the order of the layouts
 };
 
 // kInvalidArgument when the text does not fill one window or an option is out of bounds;
@@ -61,9 +61,6 @@ struct KvQualityResult {
 Result<KvQualityResult> MeasureKvQuality(Model& model, ThreadPool& pool,
                                          std::span<const TokenId> tokens,
                                          const KvQualityOptions& options);
-
-// Bits that a block takes for each of its keys' and values' numbers, everything included.
-double BitsPerElement(const KvBlockLayout& layout);
 
 }  // namespace kvasir
 

@@ -24,9 +24,9 @@ Result<std::vector<PasskeyRow>> MeasurePasskey(Model& model, const Tokenizer& to
                            " tokens, fewer than the depth of " +
                            std::to_string(options.depth_tokens));
   }
-  KVASIR_ASSIGN_OR_RETURN(
-      const std::unique_ptr<SequenceReader> reader,
-      SequenceReader::Create(model, options.kv_format, options.depth_tokens + 2 * kProbeTokensMin));
+  KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
+                          SequenceReader::Create(model, model.KvLayout(options.kv_format),
+                                                 options.depth_tokens + 2 * kProbeTokensMin));
   KVASIR_ASSIGN_OR_RETURN(const LogitRows logits, LogitRows::Create(model, options.chunk_tokens));
   std::vector<ProbeTally> tallies(options.readings.size());
   for (size_t i = 0; i < options.trial_count; ++i) {

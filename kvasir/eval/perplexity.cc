@@ -36,8 +36,9 @@ Result<PerplexityResult> MeasurePerplexity(Model& model, ThreadPool& pool,
   KVASIR_RETURN_IF_ERROR(CheckOptions(model, tokens, options));
   size_t window_count = tokens.size() / options.context_tokens;
   if (options.window_count_max > 0) window_count = std::min(window_count, options.window_count_max);
-  KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
-                          SequenceReader::Create(model, options.kv_format, options.context_tokens));
+  KVASIR_ASSIGN_OR_RETURN(
+      const std::unique_ptr<SequenceReader> reader,
+      SequenceReader::Create(model, model.KvLayout(options.kv_format), options.context_tokens));
   KVASIR_ASSIGN_OR_RETURN(const LogitRows logits, LogitRows::Create(model, options.chunk_tokens));
   std::vector<TokenScore> scores(window_count * (options.context_tokens - 1));
   for (size_t window = 0; window < window_count; ++window) {

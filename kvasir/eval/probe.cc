@@ -65,7 +65,7 @@ std::vector<ProbeTrials> MakeTrials(const Tokenizer& tokenizer, std::span<const 
     probes.push_back({ProbeKind::kCopy, {}});
     for (size_t i = 0; i < options.copy_count; ++i) {
       probes.back().trials.push_back(
-          MakeCopyTrial(text, WholeBlocks(options.context_tokens / 2), options.seed + i));
+          MakeCopyTrial(text, WholeBlocks(options.context_tokens / 3), options.seed + i));
     }
   }
   return probes;
@@ -145,15 +145,15 @@ Result<std::vector<KvProbeRow>> MeasureKvProbes(Model& model, const Tokenizer& t
   std::vector<KvProbeRow> rows;
   for (const ProbeTrials& probe : probes) rows.push_back({probe.kind, {}, {}});
 
-  std::vector<KvFormat> formats = {KvFormat::kBF16};
-  formats.insert(formats.end(), options.formats.begin(), options.formats.end());
-  for (size_t f = 0; f < formats.size(); ++f) {
+  std::vector<KvBlockLayout> layouts = {model.KvLayout(KvFormat::kBF16)};
+  layouts.insert(layouts.end(), options.layouts.begin(), options.layouts.end());
+  for (size_t f = 0; f < layouts.size(); ++f) {
     // Beside the context a question and its answer, whatever they are in this vocabulary.
     KVASIR_ASSIGN_OR_RETURN(
         const std::unique_ptr<SequenceReader> reader,
-        SequenceReader::Create(model, formats[f], options.context_tokens + kProbeTokensMin));
+        SequenceReader::Create(model, layouts[f], options.context_tokens + kProbeTokensMin));
     for (size_t p = 0; p < probes.size(); ++p) {
-      if (f > 0 && formats[f] == formats[0]) {
+      if (f > 0 && layouts[f] == layouts[0]) {
         rows[p].tallies.push_back(rows[p].reference);
         continue;
       }
@@ -166,7 +166,7 @@ Result<std::vector<KvProbeRow>> MeasureKvProbes(Model& model, const Tokenizer& t
       }
       if (options.on_progress) {
         options.on_progress(double(f * probes.size() + p + 1) /
-                            double(formats.size() * probes.size()));
+                            double(layouts.size() * probes.size()));
       }
     }
   }

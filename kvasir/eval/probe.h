@@ -34,8 +34,8 @@ struct ProbeTrial {
 
 enum class ProbeKind : uint8_t {
   kPasskey,    // five digits, told at one place of the text; one question a trial
-  kRetrieval,  // records "UUID: UUID" behind a piece of the text; asked for some by their keys
-  kCopy,       // random tokens twice; the first token of the second time is the question
+  kRetrieval,  // records "UUID: six digits" behind a piece of the text; asked for by their keys
+  kCopy,       // random tokens three times; the first token of the third time is the question
 };
 inline constexpr ProbeKind kProbeKinds[] = {ProbeKind::kPasskey, ProbeKind::kRetrieval,
                                             ProbeKind::kCopy};
@@ -49,8 +49,9 @@ ProbeTrial MakePasskeyTrial(const Tokenizer& tokenizer, std::span<const TokenId>
 // REQUIRES the same.
 ProbeTrial MakeRetrievalTrial(const Tokenizer& tokenizer, std::span<const TokenId> text,
                               size_t depth_tokens, size_t question_count, uint64_t seed);
-// `length` tokens drawn from those of the text, each of them equally likely. REQUIRES a text of two
-// tokens and a length of 2 at least.
+// `length` tokens drawn from those of the text, each of them equally likely, are the context twice
+// over: one time alone is not enough for a small model. REQUIRES a text of two tokens and a length
+// of 2 at least.
 ProbeTrial MakeCopyTrial(std::span<const TokenId> text, size_t length, uint64_t seed);
 
 // What is told, asked and answered has fewer bytes, and so fewer tokens in any vocabulary.
@@ -73,7 +74,7 @@ Status AskProbe(SequenceReader& reader, const BlockTable& context, const ProbeQu
                 const DecodeReading& reading, const LogitRows& logits, ProbeTally* tally);
 
 struct KvProbeOptions {
-  std::vector<KvFormat> formats;  // the reference may be among them
+  std::vector<KvBlockLayout> layouts;  // of this model; the reference, bf16, may be among them
   // Tokens of context, question and answer together, at least 2 * kProbeTokensMin.
   size_t context_tokens = 2048;
   size_t passkey_count = 10;    // trials, 0 for none
@@ -87,7 +88,7 @@ struct KvProbeOptions {
 struct KvProbeRow {
   ProbeKind kind;
   ProbeTally reference;             // with keys and values in bf16
-  std::vector<ProbeTally> tallies;  // by format
+  std::vector<ProbeTally> tallies;  // by layout
 
   // Whether the model can do it at all: a format cannot spoil what does not work without it.
   bool is_applicable() const { return reference.Score(kind) >= 0.8; }

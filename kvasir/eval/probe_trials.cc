@@ -58,7 +58,7 @@ ProbeTrial MakeRetrievalTrial(const Tokenizer& tokenizer, std::span<const TokenI
   size_t list_tokens = intro.size();
   while (true) {
     ProbeQuestion record{Encode(tokenizer, RandomUuid(random) + ":"),
-                         Encode(tokenizer, " " + RandomUuid(random))};
+                         Encode(tokenizer, " " + std::to_string(100000 + random() % 900000))};
     const size_t count = record.asked.size() + record.answer.size() + line_end.size();
     if (list_tokens + count > depth_tokens) break;
     list_tokens += count;
@@ -86,8 +86,11 @@ ProbeTrial MakeCopyTrial(std::span<const TokenId> text, size_t length, uint64_t 
   known.erase(std::unique(known.begin(), known.end()), known.end());
   std::mt19937_64 random(seed);
   ProbeTrial made;
-  for (size_t i = 0; i < length; ++i) made.context.push_back(known[random() % known.size()]);
-  made.questions.push_back({{made.context[0]}, {made.context.begin() + 1, made.context.end()}});
+  std::vector<TokenId> sequence(length);
+  for (TokenId& token : sequence) token = known[random() % known.size()];
+  Append(sequence, &made.context);
+  Append(sequence, &made.context);
+  made.questions.push_back({{sequence[0]}, {sequence.begin() + 1, sequence.end()}});
   return made;
 }
 

@@ -52,9 +52,9 @@ Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const T
   const size_t windows = std::min(tokens.size() / window_tokens, options.window_count_max);
   const size_t vocab_size = model.spec().vocab_size;
   // A copy of the open block, and the decoded tokens beside the context.
-  KVASIR_ASSIGN_OR_RETURN(
-      const std::unique_ptr<SequenceReader> reader,
-      SequenceReader::Create(model, options.kv_format, window_tokens + 4 * kKvBlockTokens));
+  KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
+                          SequenceReader::Create(model, model.KvLayout(options.kv_format),
+                                                 window_tokens + 4 * kKvBlockTokens));
   const size_t chunk_tokens = std::min(options.chunk_tokens, model.row_count_max());
 
   const size_t way_count = 1 + options.budgets.size();

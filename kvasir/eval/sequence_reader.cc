@@ -15,10 +15,11 @@ constexpr size_t kLogitsBytesMax = size_t{64} << 20;
 
 }  // namespace
 
-Result<std::unique_ptr<SequenceReader>> SequenceReader::Create(Model& model, KvFormat format,
+Result<std::unique_ptr<SequenceReader>> SequenceReader::Create(Model& model,
+                                                               const KvBlockLayout& layout,
                                                                size_t token_count) {
   const size_t block_count = (token_count + kKvBlockTokens - 1) / kKvBlockTokens;
-  KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(model.KvLayout(format), block_count));
+  KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(layout, block_count));
   return std::unique_ptr<SequenceReader>(new SequenceReader(model, std::move(pool)));
 }
 

@@ -30,9 +30,10 @@ struct DecodeReading {
 
 class SequenceReader {
  public:
-  // Room for `token_count` tokens in all tables together, in whole blocks. `model` must outlive the
-  // reader. kResourceExhausted when the blocks do not fit in memory.
-  static Result<std::unique_ptr<SequenceReader>> Create(Model& model, KvFormat format,
+  // Room for `token_count` tokens in all tables together, in whole blocks of `layout`, one of
+  // `model`, which must outlive the reader. kResourceExhausted when the blocks do not fit in
+  // memory.
+  static Result<std::unique_ptr<SequenceReader>> Create(Model& model, const KvBlockLayout& layout,
                                                         size_t token_count);
 
   const BlockPool& pool() const { return *pool_; }

@@ -22,8 +22,8 @@ def _manual(root):
 
 def _python(root):
     """Python's standard library: source code."""
-    names = ("argparse.py", "ast.py", "collections/__init__.py", "datetime.py", "difflib.py",
-             "doctest.py", "inspect.py", "pathlib.py", "subprocess.py", "tarfile.py")
+    names = ("tarfile.py", "zipfile.py", "turtle.py", "asyncio/base_events.py", "http/client.py",
+             "idlelib/pyshell.py", "email/_header_value_parser.py", "xmlrpc/client.py")
     return "\n".join(_one(root, f"lib/python3.11/{name}").read_text() for name in names)
 
 

@@ -49,7 +49,7 @@ struct BenchSettings {
   size_t sequence_count = 1;  // side by side in every forward pass
   size_t repetitions = 5;     // measured, after one that is not
   size_t chunk_tokens = 512;  // rows of one forward pass
-  KvFormat kv_format = KvFormat::kBF16;
+  KvFormats kv_format = KvFormat::kBF16;
   size_t block_select_tokens = 0;  // that a decode reads of a longer context; 0 = everything
 };
 

@@ -71,7 +71,8 @@ TEST(CommandLineTest, BadValuesNameTheFlagAndTheRange) {
   EXPECT_EQ(Refusal({"chat", "--temperature", "11"}),
             "--temperature: '11' is not a number from 0 to 10");
   EXPECT_EQ(Refusal({"chat", "--top-p", "nan"}), "--top-p: 'nan' is not a number from 0 to 1");
-  EXPECT_EQ(Refusal({"chat", "--kv", "int8"}), "--kv: 'int8' is not one of f32|bf16");
+  EXPECT_EQ(Refusal({"chat", "--kv", "int3"}),
+            "--kv: 'int3' is not one of f32|bf16|int8|int4|fp8_e4m3|fp8_e5m2|k8v4|K/V");
   EXPECT_EQ(Refusal({"chat", "--target", "sse"}),
             "--target: 'sse' is not one of auto|portable|avx2|avx512");
   EXPECT_EQ(Refusal({"chat", "--kv-bytes", "lots"}),

@@ -53,8 +53,8 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
                  "answer from so many tokens of a longer context,\nin blocks chosen by their keys: "
                  "an approximation,\ne.g. 1024, a multiple of 32 from 128 on (default: 0 = off)");
   }
-  AddChoiceFlag(app, "--kv", &options->kv_format, {"f32", "bf16"},
-                "format of keys and values (default: bf16)");
+  AddNameFlag(app, "--kv", &options->kv_format, KvFormatsHelp(), IsKvFormat,
+              "format of keys and values, or of each: int8/int4\n(default: bf16)");
   AddChoiceFlag(app, "--activations", &options->activations, {"int8", "f32"},
                 "how inputs meet quantised weights:\nint8 is fast, f32 exact (default: int8)");
   AddChoiceFlag(
@@ -161,8 +161,10 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const Loaded
   return engine;
 }
 
-KvFormat KvFormatFor(const ModelOptions& options) {
-  const auto format = KvFormatFromName(options.kv_format);
+bool IsKvFormat(const std::string& name) { return KvFormatsFromName(name).has_value(); }
+
+KvFormats KvFormatFor(const ModelOptions& options) {
+  const auto format = KvFormatsFromName(options.kv_format);
   KVASIR_CHECK(format.has_value());
   return *format;
 }

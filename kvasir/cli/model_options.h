@@ -93,8 +93,10 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelS
 Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const LoadedModel& loaded,
                                        size_t sequence_count);
 
+// What --kv accepts.
+bool IsKvFormat(const std::string& name);
 // REQUIRES values that the flags accept.
-KvFormat KvFormatFor(const ModelOptions& options);
+KvFormats KvFormatFor(const ModelOptions& options);
 ActivationPrecision ActivationsFor(const ModelOptions& options);
 
 // The type that most weight bytes have, embedding and output aside: "Q4_1".

@@ -27,7 +27,8 @@ void AddModelSettings(ServeOptions* options, Settings* settings) {
                          std::to_string(kContextTokensDefaultMax));
   settings->AddBytes("kv-bytes", &model.kv_bytes, 0, size_t{1} << 50,
                      "memory for keys and values; 0: enough for\nthe sequences");
-  settings->AddChoice("kv", &model.kv_format, {"f32", "bf16"}, "format of keys and values");
+  settings->AddName("kv", &model.kv_format, KvFormatsHelp(), IsKvFormat,
+                    "format of keys and values");
   settings->AddChoice("activations", &model.activations, {"int8", "f32"},
                       "how inputs meet quantised weights");
   settings->AddChoice("target", &model.target, {"", "auto", "portable", "avx2", "avx512"},

@@ -10,6 +10,8 @@
 
 #include "kvasir/base/aligned_buffer.h"
 #include "kvasir/base/matrix_view.h"
+#include "kvasir/engine/memory_plan.h"
+#include "kvasir/engine/open_kv.h"
 #include "kvasir/kv/block_pool.h"
 #include "kvasir/kv/block_table.h"
 #include "kvasir/model/batch.h"
@@ -52,8 +54,10 @@ Result<WindowScorer> WindowScorer::Create(Model& model, ThreadPool& pool,
   scorer.chunk_tokens_ = std::min({options.chunk_tokens, model.row_count_max(),
                                    std::max<size_t>(1, kLogitsBytesMax / row_bytes)});
   const size_t block_count = (options.context_tokens + kKvBlockTokens - 1) / kKvBlockTokens;
-  KVASIR_ASSIGN_OR_RETURN(scorer.blocks_,
-                          BlockPool::Create(model.KvLayout(options.kv_format), block_count));
+  KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout,
+                          KvLayoutFor(model, {.kv_format = options.kv_format}));
+  const OpenBlockCounts open = OpenBlockCounts::For(layout, scorer.chunk_tokens_, 1);
+  KVASIR_ASSIGN_OR_RETURN(scorer.blocks_, BlockPool::Create(layout, block_count, open));
   KVASIR_ASSIGN_OR_RETURN(scorer.logits_,
                           AlignedBuffer::Allocate(scorer.chunk_tokens_ * row_bytes));
   scorer.positions_.resize(options.context_tokens);
@@ -81,6 +85,9 @@ Status WindowScorer::Score(std::span<const TokenId> window, std::span<double> nl
     batch.kv.kv_indptr = kv_indptr;
     batch.kv.kv_indices = table.blocks();
     batch.kv.kv_last_page_len = {&last_page_len, 1};
+    OwnBlocks own;
+    own.Add(table, count);
+    batch.kv.open = OpenKvOf(*blocks_, own);
     batch.logit_rows = std::span<const int32_t>(positions_).first(count);  // every row
     const size_t vocab_size = model_.spec().vocab_size;
     const MatrixView<float> logits(logits_.as<float>(), count, vocab_size);

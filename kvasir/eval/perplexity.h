@@ -22,7 +22,7 @@ struct PerplexityOptions {
   size_t context_tokens = 512;  // of one window, at least 2
   size_t window_count_max = 0;  // 0 = all
   size_t chunk_tokens = 512;    // rows of one forward pass; results do not depend on it
-  KvFormat kv_format = KvFormat::kBF16;
+  KvFormats kv_format = KvFormat::kBF16;
   // Called with the share of the work that is done, 0..1; may be empty.
   std::function<void(double)> on_progress = nullptr;
 };

@@ -6,19 +6,26 @@
 #include <vector>
 
 #include "kvasir/base/matrix_view.h"
+#include "kvasir/engine/memory_plan.h"
+#include "kvasir/engine/open_kv.h"
 
 namespace kvasir {
 
 SequenceReader::SequenceReader(Model& model, std::unique_ptr<BlockPool> pool,
-                               BlockSummaries summaries)
+                               std::optional<BlockSummaries> summaries)
     : model_(model), pool_(std::move(pool)), summaries_(std::move(summaries)) {}
 
-Result<std::unique_ptr<SequenceReader>> SequenceReader::Create(Model& model, KvFormat format,
+Result<std::unique_ptr<SequenceReader>> SequenceReader::Create(Model& model, KvFormats formats,
                                                                size_t token_count) {
   const size_t block_count = (token_count + kKvBlockTokens - 1) / kKvBlockTokens;
-  const KvBlockLayout layout = model.KvLayout(format);
-  KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(layout, block_count));
-  KVASIR_ASSIGN_OR_RETURN(auto summaries, BlockSummaries::Create(layout, block_count));
+  KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout, KvLayoutFor(model, {.kv_format = formats}));
+  const OpenBlockCounts open =
+      OpenBlockCounts::For(layout, model.row_count_max(), kSequenceCountMax);
+  KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(layout, block_count, open));
+  std::optional<BlockSummaries> summaries;
+  if (!layout.quantized()) {
+    KVASIR_ASSIGN_OR_RETURN(summaries, BlockSummaries::Create(layout, block_count));
+  }
   return std::unique_ptr<SequenceReader>(
       new SequenceReader(model, std::move(pool), std::move(summaries)));
 }
@@ -56,11 +63,14 @@ Status SequenceReader::Forward(std::span<const TokenId> tokens, const DecodeRead
   batch.kv.kv_indptr = kv_indptr;
   batch.kv.kv_indices = sequence.blocks();
   batch.kv.kv_last_page_len = {&last_page_len, 1};
+  OwnBlocks own;
+  own.Add(sequence, tokens.size());
+  batch.kv.open = OpenKvOf(*pool_, own);
   batch.logit_rows = {&last_row, 1};
   batch.block_select.options.budget_blocks =
       static_cast<int32_t>(reading.budget_tokens / kKvBlockTokens);
   batch.block_select.full_layer_count = reading.full_layer_count;
-  batch.block_select.summaries = &summaries_;
+  batch.block_select.summaries = summaries_ ? &*summaries_ : nullptr;
   batch.block_select.page_allocations = pool_->allocation_counts();
   return model_.Forward(batch, MatrixView<float>(logits.data(), 1, logits.size()));
 }

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "kvasir/base/status.h"
@@ -27,9 +28,12 @@ struct DecodeReading {
 class SequenceReader {
  public:
   // Room for `token_count` tokens in all tables together, in whole blocks. `model` must outlive the
-  // reader. kResourceExhausted when the blocks do not fit in memory.
-  static Result<std::unique_ptr<SequenceReader>> Create(Model& model, KvFormat format,
+  // reader. kResourceExhausted when the blocks do not fit in memory, kInvalidArgument for formats
+  // that do not go with the model.
+  static Result<std::unique_ptr<SequenceReader>> Create(Model& model, KvFormats formats,
                                                         size_t token_count);
+  // Tables that may hold tokens at the same time.
+  static constexpr size_t kSequenceCountMax = 4;
 
   // An empty sequence; must not outlive the reader.
   BlockTable NewSequence() { return BlockTable(*pool_); }
@@ -42,13 +46,14 @@ class SequenceReader {
                 std::span<float> logits);
 
  private:
-  SequenceReader(Model& model, std::unique_ptr<BlockPool> pool, BlockSummaries summaries);
+  SequenceReader(Model& model, std::unique_ptr<BlockPool> pool,
+                 std::optional<BlockSummaries> summaries);
   Status Forward(std::span<const TokenId> tokens, const DecodeReading& reading,
                  BlockTable& sequence, std::span<float> logits);
 
   Model& model_;
   std::unique_ptr<BlockPool> pool_;
-  BlockSummaries summaries_;
+  std::optional<BlockSummaries> summaries_;  // not of quantised blocks
 };
 
 }  // namespace kvasir

@@ -211,26 +211,29 @@ void StorePartials(const Item& item, const AttentionStates& states, const SlotOf
   }
 }
 
-template <class Source>
-void AttendItem(const AttentionRun& run, const AttentionWorkItem& work, size_t kv_head,
-                const AttentionScratch& scratch) {
+// Attends split by split with attend_split(begin, end, states), and puts what comes out where the
+// item says.
+template <class AttendSplitFn>
+HWY_INLINE void AttendSplits(const Item& item, const AttendSplitFn& attend_split) {
   using Output = AttentionWorkItem::Output;
-  const Item item(run, work, kv_head, scratch);
-  PackRows(item);
-  const AttentionStates running = AttentionStates::At(scratch.running, item.row_count, item.v_dim);
-  const AttentionStates current = AttentionStates::At(scratch.current, item.row_count, item.v_dim);
+  const AttentionRun& run = item.run;
+  const AttentionWorkItem& work = item.work;
+  const AttentionStates running =
+      AttentionStates::At(item.scratch.running, item.row_count, item.v_dim);
+  const AttentionStates current =
+      AttentionStates::At(item.scratch.current, item.row_count, item.v_dim);
   ClearAttentionStates(running);
   for (int32_t begin = work.kv_begin; begin < work.kv_end; begin += kKvSplitTokens) {
     const int32_t end = std::min(begin + kKvSplitTokens, work.kv_end);
     if (work.output == Output::kSplits) {
-      AttendSplit<Source>(item, begin, end, current);
+      attend_split(begin, end, current);
       StorePartials(item, current, [&](const AttentionPlanRow& row) {
         return row.slot + 1 + (begin - row.folded_end) / kKvSplitTokens;
       });
     } else if (begin == work.kv_begin) {
-      AttendSplit<Source>(item, begin, end, running);
+      attend_split(begin, end, running);
     } else {
-      AttendSplit<Source>(item, begin, end, current);
+      attend_split(begin, end, current);
       MergeStates(current, running);
     }
   }
@@ -241,6 +244,16 @@ void AttendItem(const AttentionRun& run, const AttentionWorkItem& work, size_t k
       FinishQuery(run, running, row, item.Query(row), item.QoHead(row));
     }
   }
+}
+
+template <class Source>
+void AttendItem(const AttentionRun& run, const AttentionWorkItem& work, size_t kv_head,
+                const AttentionScratch& scratch) {
+  const Item item(run, work, kv_head, scratch);
+  PackRows(item);
+  AttendSplits(item, [&](int32_t begin, int32_t end, const AttentionStates& states) {
+    AttendSplit<Source>(item, begin, end, states);
+  });
 }
 
 }  // namespace HWY_NAMESPACE

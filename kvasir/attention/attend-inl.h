@@ -54,6 +54,17 @@ inline TilePlace PlaceOf(const TileRange& tiles, size_t split_tile) {
   return {.token = first, .first = first, .last = (tiles.last - split_tile) * kKvBlockTokens};
 }
 
+// Leaves of the block of rows [*first, *first + *rows) those from the first to the last that see
+// something of the tile at `token`.
+inline void TrimRows(const Item& item, size_t token, size_t* first, size_t* rows) {
+  const auto sees = [&](size_t row) {
+    return size_t(item.scratch.split_end[row]) > token &&
+           size_t(item.scratch.split_begin[row]) < token + kKvBlockTokens;
+  };
+  while (*rows > 1 && !sees(*first)) ++*first, --*rows;
+  while (*rows > 1 && !sees(*first + *rows - 1)) --*rows;
+}
+
 // Logits of every row against the tiles of one split, which begins at `split_tile`.
 template <class Source>
 void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
@@ -70,14 +81,16 @@ void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
       if (item.run.spec.rope != nullptr) RotateKeyTile(*item.run.spec.rope, item, t);
     }
     for (size_t row = 0; row < item.row_count; row += item.block_rows) {
-      const size_t rows = item.BlockRowCount(row);
+      size_t rows = item.BlockRowCount(row), first = row;
       const TokenRange seen = UnionOfBlock(item, row, rows);
       if (seen.begin >= token + kKvBlockTokens || seen.end <= token) continue;
-      float* scores = item.scratch.scores + row * kScoreStride + token;
+      if constexpr (Source::kSharesScores) TrimRows(item, token, &first, &rows);
+      const float* q = item.BlockQ(row) + (first - row);
+      float* scores = item.scratch.scores + first * kScoreStride + token;
       if (is_streamed) {
-        Source::ScoreStreamed(item, tile, place, rows, item.BlockQ(row), scores);
+        Source::ScoreStreamed(item, tile, place, rows, q, scores);
       } else {
-        ScoreTile<ScratchTile>(rows, item.BlockQ(row), item.head_dim, {widened, widened}, scores);
+        ScoreTile<ScratchTile>(rows, q, item.head_dim, {widened, widened}, scores);
       }
     }
   }

@@ -21,6 +21,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "kvasir/attention/attend.h"
@@ -35,20 +36,41 @@ using WordVec = hn::Vec<WordTag>;
 
 constexpr size_t kChunkQuads = kCodeChunkNumbers / 4;
 
-// The magnitude of the largest of `count` numbers, a multiple of 16; NaN counts as larger than
-// infinity. As integers, magnitudes have the same order, NaN included.
-HWY_INLINE float LargestMagnitude(const float* x, size_t count) {
+// The largest magnitudes so far, lane by lane, as the bits of f32: integers have the same order, in
+// which NaN is larger than infinity.
+struct Magnitudes {
   IntLanes largest;
-  KVASIR_FOR_PARTS(i) largest.part[i] = hn::Zero(IntTag());
-  for (size_t t = 0; t < count; t += kLaneCount) {
-    const FloatLanes magnitude = Abs(LoadLanes(x + t));
+
+  HWY_INLINE Magnitudes() { KVASIR_FOR_PARTS(i) largest.part[i] = hn::Zero(IntTag()); }
+  HWY_INLINE void Add(const FloatLanes& x) {
+    const FloatLanes magnitude = Abs(x);
     KVASIR_FOR_PARTS(i) {
       largest.part[i] = hn::Max(largest.part[i], hn::BitCast(IntTag(), magnitude.part[i]));
     }
   }
-  auto all = largest.part[0];
-  KVASIR_FOR_PARTS(i) all = hn::Max(all, largest.part[i]);
-  return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), all)));
+  HWY_INLINE float Largest() const {
+    auto all = largest.part[0];
+    KVASIR_FOR_PARTS(i) all = hn::Max(all, largest.part[i]);
+    return std::bit_cast<float>(hn::GetLane(hn::MaxOfLanes(IntTag(), all)));
+  }
+};
+
+// The magnitude of the largest of `count` numbers, a multiple of 16.
+HWY_INLINE float LargestMagnitude(const float* x, size_t count) {
+  Magnitudes magnitudes;
+  for (size_t t = 0; t < count; t += kLaneCount) magnitudes.Add(LoadLanes(x + t));
+  return magnitudes.Largest();
+}
+
+// products = x * y, `count` numbers, a multiple of 16; returns the largest magnitude.
+HWY_INLINE float Multiply(const float* x, const float* y, size_t count, float* products) {
+  Magnitudes magnitudes;
+  for (size_t t = 0; t < count; t += kLaneCount) {
+    const FloatLanes product = Mul(LoadLanes(x + t), LoadLanes(y + t));
+    StoreLanes(product, products + t);
+    magnitudes.Add(product);
+  }
+  return magnitudes.Largest();
 }
 
 // What turns numbers into codes, and codes into numbers.

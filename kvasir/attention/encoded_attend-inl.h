@@ -203,11 +203,9 @@ inline void PackWeightCodes(const Item& item, const WeightGroups& groups, const 
     if (begin < end) std::fill(weights + first, weights + begin, 0.0f);
     for (size_t group = 0; group < groups.count; ++group) {
       const float* scales = scratch.value_scales + group * kKvSplitTokens;
-      for (size_t t = first; t < end; t += kLaneCount) {
-        StoreLanes(Mul(LoadLanes(weights + t), LoadLanes(scales + t)), scratch.products + t);
-      }
-      const CodeScale scale =
-          CodeScale::Of(LargestMagnitude(scratch.products + first, end - first), kWeightCodeMax);
+      const float largest =
+          Multiply(weights + first, scales + first, end - first, scratch.products + first);
+      const CodeScale scale = CodeScale::Of(largest, kWeightCodeMax);
       scratch.weight_scales[group * item.row_count + row] = scale.to_number;
       int16_t* codes = scratch.weight_codes + group * groups.group_stride + row * kCodeChunkNumbers;
       for (size_t t = tiles.first; t < tiles.last; ++t) {

@@ -23,6 +23,10 @@ namespace HWY_NAMESPACE {
 
 // The own blocks of the item's sequence, in bf16.
 struct OwnSource : BlockSource<PagedBF16Tile> {
+  // Rows are in order of position: those that read a block unencoded come before those for which it
+  // is an earlier block, whose scores are there already.
+  static constexpr bool kSharesScores = true;
+
   static const std::byte* Key(const Item& item, size_t tile) {
     return Slot(item, tile) + item.run.kv.own_layout.KTileOffset(0, uint32_t(item.kv_head));
   }

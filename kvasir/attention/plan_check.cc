@@ -187,6 +187,52 @@ Status CheckBlocks(const AttentionSpec& spec, const PagedKv& kv) {
   return OkStatus();
 }
 
+// The unencoded blocks of a quantised layout.
+Status CheckOwnBlocks(const AttentionSpec& spec, std::span<const int32_t> qo_indptr,
+                      const PagedKv& kv) {
+  if (spec.rope != nullptr) {
+    return InvalidArgument("rope turns keys while they are read, which needs f32 or bf16 blocks");
+  }
+  const KvBlockLayout& own = kv.own_layout;
+  if (own.head_dim != spec.head_dim || own.kv_head_count != spec.num_kv_heads ||
+      own.layer_count == 0 || own.formats(0) != KvFormats(KvFormat::kBF16)) {
+    return InvalidArgument("own_layout has " + std::to_string(own.layer_count) + " layers of " +
+                           std::to_string(own.kv_head_count) + " heads of " +
+                           std::to_string(own.head_dim) + " dims, bf16 blocks of at least 1 of " +
+                           std::to_string(spec.num_kv_heads) + " of " +
+                           std::to_string(spec.head_dim) + " are needed");
+  }
+  const size_t batch = kv.batch_size();
+  KVASIR_RETURN_IF_ERROR(CheckIndptr("own_indptr", kv.own_indptr, batch));
+  const size_t count = size_t(kv.own_indptr[batch]);
+  if (count > kv.own_slots.size()) {
+    return InvalidArgument("own_slots has " + std::to_string(kv.own_slots.size()) +
+                           " entries, own_indptr asks for " + std::to_string(count));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (kv.own_slots[i] >= 0 && size_t(kv.own_slots[i]) < kv.own_slot_count) continue;
+    return InvalidArgument("own_slots[" + std::to_string(i) + "] is " +
+                           std::to_string(kv.own_slots[i]) + ", there are " +
+                           std::to_string(kv.own_slot_count) + " slots");
+  }
+  for (size_t b = 0; b < batch; ++b) {
+    const int32_t q_len = qo_indptr[b + 1] - qo_indptr[b];
+    if (q_len == 0) continue;
+    const int64_t last = (int64_t{kv.KvLen(b)} + kKvBlockTokens - 1) / kKvBlockTokens;
+    const int64_t needed = std::max<int64_t>(last - int64_t(kv.FirstOwnBlock(b, q_len)), 0);
+    const int64_t given = kv.own_indptr[b + 1] - kv.own_indptr[b];
+    if (given < needed) {
+      return InvalidArgument("sequence " + std::to_string(b) + " has " + std::to_string(given) +
+                             " own blocks, its queries lie in " + std::to_string(needed));
+    }
+  }
+  if (count > 0 &&
+      (kv.own_base == nullptr || reinterpret_cast<uintptr_t>(kv.own_base) % 64 != 0)) {
+    return InvalidArgument("the own blocks' base address is not a multiple of 64");
+  }
+  return OkStatus();
+}
+
 Status CheckRows(const AttentionSpec& spec, const PagedKv& kv) {
   const KvRows& rows = *kv.rows;
   if (rows.k_tail_dim >= spec.head_dim) {
@@ -258,6 +304,9 @@ Status CheckAttention(const AttentionSpec& spec, std::span<const int32_t> qo_ind
   KVASIR_RETURN_IF_ERROR(CheckPages(spec, kv));
   KVASIR_RETURN_IF_ERROR(kv.rows ? CheckRows(spec, kv) : CheckBlocks(spec, kv));
   KVASIR_RETURN_IF_ERROR(CheckIndptr("qo_indptr", qo_indptr, kv.batch_size()));
+  if (!kv.rows && kv.layout.quantized()) {
+    KVASIR_RETURN_IF_ERROR(CheckOwnBlocks(spec, qo_indptr, kv));
+  }
   KVASIR_RETURN_IF_ERROR(CheckMask(spec, qo_indptr, kv));
   return CheckLengths(spec, qo_indptr, kv);
 }

@@ -16,6 +16,7 @@
 #include "kvasir/cli/model_options.h"
 #include "kvasir/cli/output.h"
 #include "kvasir/cli/progress.h"
+#include "kvasir/engine/memory_plan.h"
 #include "kvasir/eval/kv_quality.h"
 #include "kvasir/eval/kv_report.h"
 #include "kvasir/eval/probe.h"
@@ -33,14 +34,14 @@ constexpr const char* kFooter =
     "\n"
     "Examples:\n"
     "  kvasir eval --text book.txt\n"
-    "  kvasir eval --text book.txt --context 512,2048 --kv bf16,f32 --json\n"
+    "  kvasir eval --text book.txt --context 512,2048 --kv bf16,int8,k8v4,int4 --json\n"
     "  kvasir eval --text book.txt --context 8192 --windows 1 --decode 64 --probes 20 --svg kv.svg";
 
 constexpr size_t kTokensMax = size_t{1} << 24;
 // Tokens that the default number of windows has: some minutes for all formats of a small model.
 constexpr size_t kDefaultTokens = 8192;
 
-constexpr const char* kDefaultFormats = "bf16,f32";
+constexpr const char* kDefaultFormats = "bf16,int8,k8v4,int4";
 
 struct CommandOptions {
   ModelOptions model;
@@ -55,9 +56,11 @@ struct CommandOptions {
   std::optional<std::string> svg_path;
 };
 
+constexpr std::string_view kAuto = "auto";
+
 struct NamedFormat {
   std::string name;
-  KvFormats formats;
+  KvFormats formats;  // not of auto, which has one for each layer
 };
 
 Result<std::vector<NamedFormat>> ParseFormats(const std::string& list) {
@@ -66,8 +69,10 @@ Result<std::vector<NamedFormat>> ParseFormats(const std::string& list) {
     comma = list.find(',', begin);
     const std::string name = list.substr(begin, comma - begin);
     const auto parsed = KvFormatsFromName(name);
-    if (!parsed) return InvalidArgument("--kv: '" + name + "' is not one of " + KvFormatsHelp());
-    formats.push_back({name, *parsed});
+    if (!parsed && name != kAuto) {
+      return InvalidArgument("--kv: '" + name + "' is not one of auto, " + KvFormatsHelp());
+    }
+    formats.push_back({name, parsed.value_or(KvFormats())});
   }
   return formats;
 }
@@ -82,8 +87,10 @@ Result<std::vector<KvReportRow>> MeasureContext(const CommandOptions& options,
   const double quality_share = options.probe_count > 0 ? 0.5 : 1;
   KvQualityOptions quality;
   for (const NamedFormat& format : formats) {
-    KvBlockLayout layout = loaded.model->KvLayout(KvFormat::kBF16);
-    layout.format = format.formats;
+    EngineOptions engine;
+    engine.kv_format = format.formats;
+    if (format.name == kAuto) engine.kv_layers = loaded.kv_layers;
+    KVASIR_ASSIGN_OR_RETURN(KvBlockLayout layout, KvLayoutFor(*loaded.model, engine));
     quality.layouts.push_back(std::move(layout));
   }
   quality.context_tokens = context;
@@ -149,7 +156,11 @@ Status RunEval(const CommandOptions& options) {
   KVASIR_ASSIGN_OR_RETURN(const std::string text, ReadInput(*options.text_path));
   Sha256 hash;
   hash.Update(text);
-  KVASIR_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadModelFor(options.model));
+  ModelOptions model = options.model;
+  for (const NamedFormat& format : formats) {
+    if (format.name == kAuto) model.kv_format = kAuto;
+  }
+  KVASIR_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadModelFor(model));
   const std::vector<TokenId> tokens =
       loaded.tokenizer->Encode(text, {.add_special = false, .parse_special = false});
   std::vector<KvReportRow> rows;
@@ -192,6 +203,7 @@ CommandFunction AddEvalCommand(CLI::App& parent) {
               "write the tables to a file (default: print them)");
   AddTextFlag(app, "--svg", &options->svg_path, "FILE", "draw divergence over bits");
   AddModelFlags(app, ModelFlags::kCompute, &options->model);
+  AddKvCalibrationFlag(app, &options->model);
   return [options] { return RunEval(*options); };
 }
 

@@ -135,12 +135,19 @@ void AddChoiceFlag(CLI::App& app, const std::string& names, std::string* target,
                    std::vector<std::string> choices, const std::string& description) {
   std::string listed;
   for (const std::string& choice : choices) listed += (listed.empty() ? "" : "|") + choice;
+  const auto accepts = [choices = std::move(choices)](const std::string& text) {
+    return std::find(choices.begin(), choices.end(), text) != choices.end();
+  };
+  AddNameFlag(app, names, target, listed, accepts, description);
+}
+
+void AddNameFlag(CLI::App& app, const std::string& names, std::string* target,
+                 const std::string& listed, std::function<bool(const std::string&)> accepts,
+                 const std::string& description) {
   app.add_option_function<std::string>(
          names,
          [=](const std::string& text) {
-           if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-             RefuseValue(names, text, "one of " + listed);
-           }
+           if (!accepts(text)) RefuseValue(names, text, "one of " + listed);
            *target = text;
          },
          description)

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,6 +42,10 @@ void AddBytesFlag(CLI::App& app, const std::string& names, size_t* target, size_
 // One of `choices`.
 void AddChoiceFlag(CLI::App& app, const std::string& names, std::string* target,
                    std::vector<std::string> choices, const std::string& description);
+// A text that `accepts` takes, one of `listed`.
+void AddNameFlag(CLI::App& app, const std::string& names, std::string* target,
+                 const std::string& listed, std::function<bool(const std::string&)> accepts,
+                 const std::string& description);
 // Any text, also the empty one.
 void AddTextFlag(CLI::App& app, const std::string& names, std::optional<std::string>* target,
                  const std::string& type_name, const std::string& description);

@@ -79,7 +79,7 @@ KvCalibration ToSidecar(const CommandOptions& options, const OpenedModel& opened
   calibration.kv_head_count = layout.kv_head_count;
   calibration.head_dim = layout.head_dim;
   calibration.codec_version = kKvCodecVersion;
-  calibration.rotation = kKvCalibrationRotation;
+  calibration.rotation = kKvRotationName;
   calibration.budget_bits = options.budget_bits;
   calibration.layers = result.layers;
   KvCalibrationMeasured& measured = calibration.measured;

@@ -11,9 +11,19 @@
 
 #include "kvasir/engine/engine_test_util.h"
 #include "kvasir/engine/fake_model.h"
+#include "kvasir/engine/memory_plan.h"
 
 namespace kvasir {
 namespace {
+
+// Blocks that are written in place, and blocks that are encoded when they are complete.
+constexpr KvFormats kFormatsOfBothKinds[] = {KvFormat::kBF16, {KvFormat::kInt8, KvFormat::kInt4}};
+
+// kv_bytes of so many blocks.
+size_t BytesOf(const FakeModel& model, const EngineOptions& options, size_t block_count) {
+  const MemoryPlan plan = PlanMemory(model, options).value();
+  return block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
+}
 
 // Submits all requests at once, runs until nothing is left and compares with the reference.
 void ExpectReferenceAnswers(Engine& engine, const std::vector<Request>& requests) {
@@ -36,8 +46,10 @@ void ExpectReferenceAnswers(Engine& engine, const std::vector<Request>& requests
 
 TEST(Engine, AloneGivesTheReferenceAnswer) {
   FakeModel model;
-  for (KvFormat format : {KvFormat::kF32, KvFormat::kBF16}) {
-    const auto engine = MakeEngine(model, {.kv_format = format, .sequence_count_max = 1});
+  for (const KvFormat format : kKvFormats) {
+    // Five dimensions cannot be rotated.
+    const auto engine =
+        MakeEngine(model, {.kv_format = format, .kv_rotation = false, .sequence_count_max = 1});
     for (const Request& request : MixedRequests(1, 6, 256)) {
       const auto result = Generate(*engine, request);
       ASSERT_TRUE(result.ok());
@@ -51,26 +63,33 @@ TEST(Engine, AloneGivesTheReferenceAnswer) {
 TEST(Engine, ChunkSizeAndBatchDoNotChangeTokens) {
   FakeModel model;
   const std::vector<Request> requests = MixedRequests(2, 20, 256);
-  for (size_t chunk_tokens : {1, 7, 32, 512}) {
-    for (size_t sequence_count_max : {1, 5, 16}) {
-      SCOPED_TRACE(testing::Message() << chunk_tokens << ", " << sequence_count_max);
-      const auto engine = MakeEngine(
-          model, {.sequence_count_max = sequence_count_max, .chunk_tokens = chunk_tokens});
-      ExpectReferenceAnswers(*engine, requests);
-      EXPECT_EQ(engine->stats().preemption_count, 0);
+  for (const KvFormats formats : kFormatsOfBothKinds) {
+    for (size_t chunk_tokens : {1, 7, 32, 512}) {
+      for (size_t sequence_count_max : {1, 5, 16}) {
+        SCOPED_TRACE(testing::Message() << KvFormatsName(formats) << ", " << chunk_tokens << ", "
+                                        << sequence_count_max);
+        const auto engine = MakeEngine(model, {.kv_format = formats,
+                                               .kv_rotation = false,
+                                               .sequence_count_max = sequence_count_max,
+                                               .chunk_tokens = chunk_tokens});
+        ExpectReferenceAnswers(*engine, requests);
+        EXPECT_EQ(engine->stats().preemption_count, 0);
+      }
     }
   }
 }
 
 TEST(Engine, PreemptionDoesNotChangeTokens) {
   FakeModel model;
-  const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
   uint64_t preemption_count = 0;
   for (size_t block_count : {8, 9, 12, 20}) {
     for (size_t chunk_tokens : {16, 512}) {
       SCOPED_TRACE(testing::Message() << block_count << " blocks, chunks of " << chunk_tokens);
-      const auto engine =
-          MakeEngine(model, {.kv_bytes = block_count * block_bytes, .chunk_tokens = chunk_tokens});
+      EngineOptions options = {.kv_format = kFormatsOfBothKinds[block_count % 2],
+                               .kv_rotation = false,
+                               .chunk_tokens = chunk_tokens};
+      options.kv_bytes = BytesOf(model, options, block_count);
+      const auto engine = MakeEngine(model, options);
       const std::vector<Request> requests = MixedRequests(3, 20, 256);
       ExpectReferenceAnswers(*engine, requests);
       const EngineStats stats = engine->stats();
@@ -90,12 +109,13 @@ TEST(Engine, PreemptionDoesNotChangeTokens) {
 // Requests that come and go at any step, over blocks that others have used.
 TEST(Engine, ArrivalsAndCancelsDoNotChangeTheAnswersOfOthers) {
   FakeModel model;
-  const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
-  for (uint32_t seed = 0; seed < 20; ++seed) {
+  for (uint32_t seed = 0; seed < 40; ++seed) {
     std::mt19937 random(seed);
-    const auto engine = MakeEngine(model, {.kv_bytes = (8 + seed) * block_bytes,
-                                           .sequence_count_max = 1 + random() % 8,
-                                           .chunk_tokens = 1 + random() % 100});
+    EngineOptions options = {.kv_format = kFormatsOfBothKinds[seed % 2], .kv_rotation = false};
+    options.sequence_count_max = 1 + random() % 8;
+    options.chunk_tokens = 1 + random() % 100;
+    options.kv_bytes = BytesOf(model, options, 8 + seed / 2);
+    const auto engine = MakeEngine(model, options);
     const std::vector<Request> requests = MixedRequests(seed, 15, 256);
     std::vector<RecordingSink> sinks(requests.size());
     std::vector<RequestId> ids;

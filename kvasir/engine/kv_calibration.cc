@@ -202,9 +202,9 @@ Result<KvCalibration> ParseKvCalibration(std::string_view text) {
                          std::to_string(calibration.codec_version) +
                          " of the KV codec, this program has " + std::to_string(kKvCodecVersion));
   }
-  if (calibration.rotation != kKvCalibrationRotation) {
+  if (calibration.rotation != kKvRotationName) {
     return Unimplemented("the calibration is for another rotation than " +
-                         std::string(kKvCalibrationRotation));
+                         std::string(kKvRotationName));
   }
   KVASIR_RETURN_IF_ERROR(ParseModel(*model, &calibration));
   KVASIR_RETURN_IF_ERROR(ParseMeasured(*measured, &calibration.measured));

@@ -59,8 +59,6 @@ struct KvCalibration {
   bool operator==(const KvCalibration&) const = default;
 };
 
-// What quantised tiles of this program are rotated by (kernels/hadamard.h).
-inline constexpr std::string_view kKvCalibrationRotation = "hadamard";
 // Beyond any model; a bound on what a file can make us allocate.
 inline constexpr size_t kKvCalibrationLayersMax = 4096;
 inline constexpr size_t kKvCalibrationBytesMax = 16 << 20;

@@ -17,7 +17,7 @@ KvCalibration Example() {
   calibration.kv_head_count = 3;
   calibration.head_dim = 64;
   calibration.codec_version = kKvCodecVersion;
-  calibration.rotation = kKvCalibrationRotation;
+  calibration.rotation = kKvRotationName;
   calibration.budget_bits = 5;
   calibration.measured = {
       4.9, 0.02, 0.018, 0.3, 0.97, 11.5, 11.25, "book.txt", std::string(64, 'f'), 512, 4, 1024};

@@ -27,7 +27,7 @@ class KnownModel : public Model {
   size_t weight_bytes() const override { return 0; }
   size_t ActivationBytes(size_t, size_t) const override { return 0; }
   size_t row_count_max() const override { return 48; }
-  KvBlockLayout KvLayout(KvFormat format) const override { return {1, 1, 2, format}; }
+  KvBlockLayout KvLayout(KvFormats formats) const override { return {1, 1, 2, formats}; }
   Status Forward(const Batch& batch, MatrixView<float> logits) override {
     for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
       const int32_t position = batch.positions[size_t(batch.logit_rows[i])];

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "kvasir/engine/memory_plan.h"
 #include "kvasir/eval/probe.h"
 
 namespace kvasir {
@@ -24,9 +25,11 @@ Result<std::vector<PasskeyRow>> MeasurePasskey(Model& model, const Tokenizer& to
                            " tokens, fewer than the depth of " +
                            std::to_string(options.depth_tokens));
   }
-  KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
-                          SequenceReader::Create(model, model.KvLayout(options.kv_format),
-                                                 options.depth_tokens + 2 * kProbeTokensMin));
+  KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout,
+                          KvLayoutFor(model, {.kv_format = options.kv_format}));
+  KVASIR_ASSIGN_OR_RETURN(
+      const std::unique_ptr<SequenceReader> reader,
+      SequenceReader::Create(model, layout, options.depth_tokens + 2 * kProbeTokensMin));
   KVASIR_ASSIGN_OR_RETURN(const LogitRows logits, LogitRows::Create(model, options.chunk_tokens));
   std::vector<ProbeTally> tallies(options.readings.size());
   for (size_t i = 0; i < options.trial_count; ++i) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kvasir/engine/memory_plan.h"
 #include "kvasir/eval/prediction.h"
 #include "kvasir/eval/sequence_reader.h"
 
@@ -37,8 +38,10 @@ Result<PerplexityResult> MeasurePerplexity(Model& model, ThreadPool& pool,
   size_t window_count = tokens.size() / options.context_tokens;
   if (options.window_count_max > 0) window_count = std::min(window_count, options.window_count_max);
   KVASIR_ASSIGN_OR_RETURN(
-      const std::unique_ptr<SequenceReader> reader,
-      SequenceReader::Create(model, model.KvLayout(options.kv_format), options.context_tokens));
+      const KvBlockLayout layout,
+      KvLayoutFor(model, {.kv_format = options.kv_format, .kv_layers = options.kv_layers}));
+  KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
+                          SequenceReader::Create(model, layout, options.context_tokens));
   KVASIR_ASSIGN_OR_RETURN(const LogitRows logits, LogitRows::Create(model, options.chunk_tokens));
   std::vector<TokenScore> scores(window_count * (options.context_tokens - 1));
   for (size_t window = 0; window < window_count; ++window) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "kvasir/engine/memory_plan.h"
 #include "kvasir/eval/prediction.h"
 
 namespace kvasir {
@@ -51,10 +52,12 @@ Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const T
   const size_t window_tokens = options.depth_tokens + options.decode_tokens + 1;
   const size_t windows = std::min(tokens.size() / window_tokens, options.window_count_max);
   const size_t vocab_size = model.spec().vocab_size;
+  KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout,
+                          KvLayoutFor(model, {.kv_format = options.kv_format}));
   // A copy of the open block, and the decoded tokens beside the context.
-  KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
-                          SequenceReader::Create(model, model.KvLayout(options.kv_format),
-                                                 window_tokens + 4 * kKvBlockTokens));
+  KVASIR_ASSIGN_OR_RETURN(
+      const std::unique_ptr<SequenceReader> reader,
+      SequenceReader::Create(model, layout, window_tokens + 4 * kKvBlockTokens));
   const size_t chunk_tokens = std::min(options.chunk_tokens, model.row_count_max());
 
   const size_t way_count = 1 + options.budgets.size();

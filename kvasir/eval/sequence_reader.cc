@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "kvasir/engine/open_kv.h"
+
 namespace kvasir {
 
 namespace {
@@ -19,7 +21,9 @@ Result<std::unique_ptr<SequenceReader>> SequenceReader::Create(Model& model,
                                                                const KvBlockLayout& layout,
                                                                size_t token_count) {
   const size_t block_count = (token_count + kKvBlockTokens - 1) / kKvBlockTokens;
-  KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(layout, block_count));
+  const OpenBlockCounts open =
+      OpenBlockCounts::For(layout, model.row_count_max(), kSequenceCountMax);
+  KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(layout, block_count, open));
   return std::unique_ptr<SequenceReader>(new SequenceReader(model, std::move(pool)));
 }
 
@@ -59,10 +63,12 @@ Status SequenceReader::Decode(TokenId token, const DecodeReading& reading, Block
 
 Status SequenceReader::Forward(std::span<const TokenId> tokens, const DecodeReading& reading,
                                BlockTable& sequence, MatrixView<float> logits) {
-  if (reading.budget_tokens > 0 && !has_summaries_) {
+  if (reading.budget_tokens > 0 && !summaries_) {
+    if (pool_->layout().quantized()) {
+      return InvalidArgument("blocks of quantised keys cannot be selected");
+    }
     KVASIR_ASSIGN_OR_RETURN(summaries_,
                             BlockSummaries::Create(pool_->layout(), pool_->block_count()));
-    has_summaries_ = true;
   }
   std::vector<int32_t> positions(tokens.size()), logit_rows(logits.rows());
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(sequence.token_count()));
@@ -82,12 +88,15 @@ Status SequenceReader::Forward(std::span<const TokenId> tokens, const DecodeRead
   batch.kv.kv_indptr = kv_indptr;
   batch.kv.kv_indices = sequence.blocks();
   batch.kv.kv_last_page_len = {&last_page_len, 1};
+  OwnBlocks own;
+  own.Add(sequence, tokens.size());
+  batch.kv.open = OpenKvOf(*pool_, own);
   batch.logit_rows = logit_rows;
-  if (has_summaries_) {
+  if (summaries_) {
     batch.block_select.options.budget_blocks =
         static_cast<int32_t>(reading.budget_tokens / kKvBlockTokens);
     batch.block_select.full_layer_count = reading.full_layer_count;
-    batch.block_select.summaries = &summaries_;
+    batch.block_select.summaries = &*summaries_;
     batch.block_select.page_allocations = pool_->allocation_counts();
   }
   return model_.Forward(batch, logits);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "kvasir/base/aligned_buffer.h"
@@ -35,6 +36,8 @@ class SequenceReader {
   // memory.
   static Result<std::unique_ptr<SequenceReader>> Create(Model& model, const KvBlockLayout& layout,
                                                         size_t token_count);
+  // Tables that may hold tokens at the same time.
+  static constexpr size_t kSequenceCountMax = 4;
 
   const BlockPool& pool() const { return *pool_; }
 
@@ -64,8 +67,7 @@ class SequenceReader {
 
   Model& model_;
   std::unique_ptr<BlockPool> pool_;
-  BlockSummaries summaries_;
-  bool has_summaries_ = false;  // made when the first decode selects blocks
+  std::optional<BlockSummaries> summaries_;  // made when the first decode selects blocks
 };
 
 // Logits of several rows, reused from piece to piece.

@@ -50,8 +50,12 @@ std::optional<KvFormats> KvFormatsFromName(std::string_view name) {
 
 std::string KvFormatsHelp() {
   std::string names;
-  for (const KvFormat format : kKvFormats) names += std::string(KvFormatName(format)) + ", ";
-  return names + "k8v4 or two of them but f32 as K/V, such as int8/bf16";
+  for (const KvFormat format : kKvFormats) names += std::string(KvFormatName(format)) + "|";
+  return names + "k8v4|K/V";
+}
+
+std::string KvLayoutName(const KvBlockLayout& layout) {
+  return layout.layers ? "mixed" : KvFormatsName(layout.format);
 }
 
 bool KvBlockLayout::quantized() const {
@@ -60,11 +64,20 @@ bool KvBlockLayout::quantized() const {
                      [](KvFormats layer) { return layer.quantized(); });
 }
 
+bool KvBlockLayout::rotates() const {
+  for (uint32_t layer = 0; layer < layer_count; ++layer) {
+    if (RotatesKeys(layer) || RotatesValues(layer)) return true;
+    if (!layers) return false;
+  }
+  return false;
+}
+
 bool KvBlockLayout::operator==(const KvBlockLayout& other) const {
   if (layer_count != other.layer_count || kv_head_count != other.kv_head_count ||
       head_dim != other.head_dim) {
     return false;
   }
+  if (rotates() != other.rotates()) return false;
   if (!layers && !other.layers) return format == other.format;
   for (uint32_t layer = 0; layer < layer_count; ++layer) {
     if (formats(layer) != other.formats(layer)) return false;

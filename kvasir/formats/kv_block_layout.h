@@ -64,6 +64,10 @@ inline constexpr bool IsQuantized(KvFormat format) {
   return format != KvFormat::kF32 && format != KvFormat::kBF16;
 }
 
+inline constexpr bool IsInteger(KvFormat format) {
+  return format == KvFormat::kInt8 || format == KvFormat::kInt4;
+}
+
 enum class KvSide : uint8_t { kKey, kValue };
 
 // The formats of one layer.
@@ -83,7 +87,7 @@ std::string KvFormatsName(KvFormats formats);
 // Reads those, and "k8v4" for int8/int4. Absent for other names, and for f32 beside another format:
 // the block that is not complete yet is kept in one format for both, f32 alone or bf16.
 std::optional<KvFormats> KvFormatsFromName(std::string_view name);
-// What KvFormatsFromName reads, for messages: "f32, bf16, ... or ...".
+// What KvFormatsFromName reads, for messages: "f32|bf16|...|K/V".
 std::string KvFormatsHelp();
 
 // The places inside one tile.
@@ -173,6 +177,8 @@ struct KvBlockLayout {
   uint32_t head_dim = 0;
   KvFormats format = KvFormat::kBF16;  // of all layers, without `layers`
   std::shared_ptr<const KvLayerMap> layers = nullptr;
+  // Whether integer codes are of rotated keys and values (kernels/hadamard.h).
+  bool rotated = true;
 
   KvFormats formats(uint32_t layer) const { return layers ? layers->formats[layer] : format; }
   KvTile KTile(uint32_t layer) const { return {formats(layer).k, KvSide::kKey, head_dim}; }
@@ -180,6 +186,11 @@ struct KvBlockLayout {
   // Whether a tile of any layer is encoded as a whole, so that a block that is not complete has to
   // lie elsewhere.
   bool quantized() const;
+  // Whether the model rotates keys (and queries) or values (and outputs) of a layer: where codes
+  // are integers. fp8 keeps large dims apart by its exponents and gains nothing.
+  bool RotatesKeys(uint32_t layer) const { return rotated && IsInteger(formats(layer).k); }
+  bool RotatesValues(uint32_t layer) const { return rotated && IsInteger(formats(layer).v); }
+  bool rotates() const;
   // The layout of those blocks: everything in bf16.
   KvBlockLayout OpenLayout() const {
     return {layer_count, kv_head_count, head_dim, KvFormat::kBF16};
@@ -222,6 +233,9 @@ struct KvBlockLayout {
 
   bool operator==(const KvBlockLayout& other) const;
 };
+
+// What is in force, for people: "int8", "int8/int4", or "mixed" when layers differ.
+std::string KvLayoutName(const KvBlockLayout& layout);
 
 // `layout` with formats of its own for each layer. REQUIRES one for each.
 KvBlockLayout MixedKvLayout(const KvBlockLayout& layout, std::span<const KvFormats> formats);

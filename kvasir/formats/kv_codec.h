@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "kvasir/formats/kv_block_layout.h"
 
@@ -27,6 +28,9 @@ namespace kvasir {
 
 // Rises with every change of the bytes that the same numbers become: part of a block's identity.
 inline constexpr uint32_t kKvCodecVersion = 1;
+
+// Names what RotatesKeys and RotatesValues stand for (kernels/hadamard.h), likewise.
+inline constexpr std::string_view kKvRotationName = "hadamard";
 
 // The levels of int4, rising. They minimise the squared error of normally distributed numbers,
 // which rotated keys and values are close to, in groups of 32 whose scale is found as below

@@ -26,13 +26,15 @@ struct LayerContext {
   ThreadPool& pool;
 };
 
-// The attention block of layer `layer`, first half: norm -> q, k, v -> RoPE -> append -> attend.
+// The attention block of layer `layer`, first half: norm -> q, k, v -> RoPE -> rotate where
+// keys and values are quantised -> append -> attend.
 // Reads `hidden`, leaves the heads' outputs in activations.attended(rows).
 void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint32_t layer);
 
 // Second half: hidden += o(attended). `rows` may be fewer than the batch: rows that go no further
 // have been dropped from `attended` and `hidden`.
-void ProjectAttended(const LayerContext& context, const LayerWeights& weights, size_t rows);
+void ProjectAttended(const LayerContext& context, const LayerWeights& weights, uint32_t layer,
+                     size_t rows);
 
 // The MLP block: hidden += down(act(gate(norm)) * up(norm)), over the first `rows` rows.
 void RunMlpLayer(const LayerContext& context, const LayerWeights& weights, size_t rows);

@@ -101,7 +101,7 @@ class TestBatch {
  private:
   void DealPages(std::mt19937& random);
   void MakeBlocks();
-  void MakeOwnBlocks(std::mt19937& random);
+  void MakeOpenBlocks();
   void EncodeBlocks(size_t sequence);
   void MakeRows();
   void Put(size_t sequence, int32_t token, uint32_t head);
@@ -113,8 +113,8 @@ class TestBatch {
   std::vector<int32_t> qo_indptr_, kv_indptr_, kv_indices_, kv_last_page_len_;
   std::vector<uint8_t> mask_;
   std::vector<int32_t> mask_indptr_;
-  AlignedBuffer memory_, v_memory_, own_memory_;
-  std::vector<int32_t> own_indptr_, own_slots_;
+  AlignedBuffer memory_, v_memory_, open_memory_, staging_memory_;
+  std::vector<int32_t> own_indptr_, own_slots_, first_own_block_;
   PagedKv kv_;
 };
 

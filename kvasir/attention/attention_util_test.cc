@@ -104,7 +104,7 @@ TestBatch::TestBatch(const AttentionSpec& spec, const TestStorage& storage,
   DealPages(random);
   if (storage.kind == TestStorage::Kind::kBlocks) {
     MakeBlocks();
-    if (storage.quantized()) MakeOwnBlocks(random);
+    if (storage.quantized()) MakeOpenBlocks();
   } else {
     MakeRows();
   }
@@ -152,23 +152,35 @@ void TestBatch::MakeBlocks() {
   kv_.base = memory_.data();
 }
 
-// Slots in random order, in blocks of two layers, whose second one has the numbers.
-void TestBatch::MakeOwnBlocks(std::mt19937& random) {
-  kv_.own_layout = {kLayerCount, spec_.num_kv_heads, spec_.head_dim, KvFormat::kBF16};
+// The last block of a sequence in an open slot, the others in staging; slots are dealt from the end.
+void TestBatch::MakeOpenBlocks() {
+  OpenKv open;
+  open.layout = kv_.layout.OpenLayout();
+  int32_t open_count = 0, staging_count = 0;
   own_indptr_.push_back(0);
   for (const TestSequence& s : sequences_) {
     const int32_t first = std::max(s.kv_len - s.q_len, 0) / 32, last = (s.kv_len + 31) / 32;
-    own_indptr_.push_back(own_indptr_.back() + (s.q_len == 0 ? 0 : last - first));
+    first_own_block_.push_back(first);
+    for (int32_t block = s.q_len == 0 ? last : first; block < last; ++block) {
+      own_slots_.push_back(block + 1 < last ? -1 - staging_count++ : open_count++);
+    }
+    own_indptr_.push_back(int32_t(own_slots_.size()));
   }
-  kv_.own_slot_count = size_t(own_indptr_.back()) + 2;
-  for (size_t slot = 0; slot < kv_.own_slot_count; ++slot) own_slots_.push_back(int32_t(slot));
-  std::shuffle(own_slots_.begin(), own_slots_.end(), random);
-  const size_t bytes = kv_.own_slot_count * kv_.own_layout.block_bytes();
-  own_memory_ = std::move(AlignedBuffer::Allocate(bytes)).value();
-  std::memset(own_memory_.data(), 0xFF, own_memory_.size());
-  kv_.own_base = own_memory_.data() + kv_.own_layout.LayerOffset(kLayer);
-  kv_.own_indptr = own_indptr_;
-  kv_.own_slots = own_slots_;
+  for (int32_t& slot : own_slots_) {
+    slot = slot < 0 ? -1 - (staging_count - 1 - (-1 - slot)) : open_count - 1 - slot;
+  }
+  const auto allocate = [](size_t bytes, AlignedBuffer* memory) {
+    *memory = std::move(AlignedBuffer::Allocate(bytes + 64)).value();
+    std::memset(memory->data(), 0xFF, memory->size());
+    return memory->data();
+  };
+  const size_t layer_bytes = open.LayerBytes();
+  open.open_base = allocate(size_t(open_count) * kLayerCount * layer_bytes, &open_memory_);
+  open.staging_base = allocate(size_t(staging_count) * layer_bytes, &staging_memory_);
+  open.own_indptr = own_indptr_;
+  open.own_slots = own_slots_;
+  open.first_own_block = first_own_block_;
+  kv_.open = open;
 }
 
 // The complete blocks of a sequence as codes; what the codec reads in them is what queries behind
@@ -241,14 +253,15 @@ void TestBatch::Put(size_t sequence, int32_t token, uint32_t head) {
   const uint32_t slot = uint32_t(token % kv_.page_size);
   const size_t number_bytes = KvRowTypeBytes(storage_.type);
   if (!kv_.rows) {
-    const bool is_own = storage_.quantized();
-    const size_t number = size_t(token / kv_.page_size);
-    if (is_own && (s.q_len == 0 || number < kv_.FirstOwnBlock(sequence, s.q_len))) return;
-    const KvBlockLayout& layout = is_own ? kv_.own_layout : kv_.layout;
-    // kv_.own_base is that of kLayer.
-    std::byte* block = is_own ? kv_.OwnBlock(sequence, s.q_len, number) : kv_.Page(page);
-    std::byte* k_tile = block + layout.KTileOffset(is_own ? 0 : kLayer, head);
-    std::byte* v_tile = block + layout.VTileOffset(is_own ? 0 : kLayer, head);
+    const int32_t block = token / kv_.page_size;
+    const bool is_open = storage_.quantized();
+    if (is_open && (s.q_len == 0 || block < first_own_block_[sequence])) return;
+    const KvBlockLayout& layout = is_open ? kv_.open->layout : kv_.layout;
+    const uint32_t layer = is_open ? 0 : kLayer;
+    std::byte* tiles = is_open ? kv_.open->Tiles(kv_.open->Slot(sequence, block), kLayer)
+                               : kv_.Page(page);
+    std::byte* k_tile = tiles + layout.KTileOffset(layer, head);
+    std::byte* v_tile = tiles + layout.VTileOffset(layer, head);
     for (uint32_t d = 0; d < layout.head_dim; ++d) {
       StoreNumber(k_tile + number_bytes * layout.KElement(slot, d), k[d], storage_.type);
       StoreNumber(v_tile + number_bytes * layout.VElement(slot, d), v[d], storage_.type);

@@ -203,7 +203,6 @@ class Workload {
     const size_t after = size_t(
         std::upper_bound(qo_indptr_.begin(), qo_indptr_.end(), int32_t(row)) - qo_indptr_.begin());
     const size_t b = after - 1, dim = layout.head_dim;
-    const int32_t q_len = qo_indptr_[b + 1] - qo_indptr_[b];
     const size_t position = size_t(kv.KvLen(b) - (qo_indptr_[b + 1] - int32_t(row)));
     const float* q = &q_[row * columns() + head * dim];
     std::vector<double> out(dim, 0.0), logits;
@@ -211,10 +210,10 @@ class Workload {
     std::vector<KvTile> value_tiles;
     for (size_t t = 0; t <= position; ++t) {
       const bool is_own = layout.quantized() && t / 32 >= position / 32;
-      const KvBlockLayout& places = is_own ? kv.own_layout : layout;
+      const KvBlockLayout& places = is_own ? kv.open->layout : layout;
       const uint32_t at = is_own ? 0 : layer;
-      const std::byte* block =
-          is_own ? kv.OwnBlock(b, q_len, t / 32) : kv.Page(kv.PageId(b, kv_head, t / 32));
+      const std::byte* block = is_own ? kv.open->Tiles(kv.open->Slot(b, int32_t(t / 32)), layer)
+                                      : kv.Page(kv.PageId(b, kv_head, t / 32));
       const std::byte* keys = block + places.KTileOffset(at, kv_head);
       double logit = 0;
       for (size_t d = 0; d < dim; ++d) {
@@ -264,7 +263,7 @@ class Workload {
       kv_.layout = {uint32_t(layers), spec.num_kv_heads, spec.head_dim, shape_.format};
       memory_ = Allocate(page_count * kv_.layout.block_bytes());
       kv_.base = memory_.data();
-      if (kv_.layout.quantized()) MakeOwnBlocks();
+      if (kv_.layout.quantized()) MakeOpenBlocks();
     } else {
       memory_ = Allocate(layers * layer_bytes);
       const KvRowStrides strides =
@@ -301,22 +300,24 @@ class Workload {
 
   size_t NumberBytes() const { return shape_.format.k == KvFormat::kF32 ? 4 : 2; }
 
-  // Of one layer, which all layers read.
-  void MakeOwnBlocks() {
-    kv_.own_layout = {1, shape_.spec.num_kv_heads, shape_.spec.head_dim, KvFormat::kBF16};
+  // Staging slots, which all layers share.
+  void MakeOpenBlocks() {
+    OpenKv open;
+    open.layout = kv_.layout.OpenLayout();
     for (size_t b = 0; b < shape_.kv_lens.size(); ++b) {
-      const int32_t first = (shape_.kv_lens[b] - shape_.q_lens[b]) / 32;
-      for (int32_t block = first; block < (shape_.kv_lens[b] + 31) / 32; ++block) {
-        own_slots_.push_back(int32_t(own_slots_.size()));
+      first_own_block_.push_back((shape_.kv_lens[b] - shape_.q_lens[b]) / 32);
+      for (int32_t i = first_own_block_[b]; i < (shape_.kv_lens[b] + 31) / 32; ++i) {
+        own_slots_.push_back(-1 - int32_t(own_slots_.size()));
       }
       own_indptr_.push_back(int32_t(own_slots_.size()));
     }
-    own_memory_ = Allocate(own_slots_.size() * kv_.own_layout.block_bytes());
-    FillBF16(own_memory_);
-    kv_.own_base = own_memory_.data();
-    kv_.own_slot_count = own_slots_.size();
-    kv_.own_indptr = own_indptr_;
-    kv_.own_slots = own_slots_;
+    staging_ = Allocate(own_slots_.size() * open.LayerBytes());
+    FillBF16(staging_);
+    open.staging_base = staging_.data();
+    open.own_indptr = own_indptr_;
+    open.own_slots = own_slots_;
+    open.first_own_block = first_own_block_;
+    kv_.open = open;
   }
 
   // Numbers between -1 and 1 that do not repeat within a tile.
@@ -379,8 +380,8 @@ class Workload {
   ThreadPool& pool_;
   AlignedBuffer memory_;
   std::vector<int32_t> qo_indptr_ = {0}, kv_indptr_ = {0}, indices_, last_page_len_;
-  AlignedBuffer own_memory_;
-  std::vector<int32_t> own_indptr_ = {0}, own_slots_;
+  AlignedBuffer staging_;
+  std::vector<int32_t> own_indptr_ = {0}, own_slots_, first_own_block_;
   PagedKv kv_;
   std::vector<PagedKv> layers_;
   std::vector<float> q_, out_;

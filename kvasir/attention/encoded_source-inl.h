@@ -28,16 +28,16 @@ struct OwnSource : BlockSource<PagedBF16Tile> {
   static constexpr bool kSharesScores = true;
 
   static const std::byte* Key(const Item& item, size_t tile) {
-    return Slot(item, tile) + item.run.kv.own_layout.KTileOffset(0, uint32_t(item.kv_head));
+    return Tiles(item, tile) + item.run.kv.open->layout.KTileOffset(0, uint32_t(item.kv_head));
   }
   static const std::byte* Value(const Item& item, size_t tile) {
-    return Slot(item, tile) + item.run.kv.own_layout.VTileOffset(0, uint32_t(item.kv_head));
+    return Tiles(item, tile) + item.run.kv.open->layout.VTileOffset(0, uint32_t(item.kv_head));
   }
 
  private:
-  static const std::byte* Slot(const Item& item, size_t tile) {
-    const AttentionRow& row = item.PlanRow(0).row;
-    return item.run.kv.OwnBlock(size_t(item.work.sequence), row.q_len, tile);
+  static const std::byte* Tiles(const Item& item, size_t tile) {
+    const OpenKv& open = *item.run.kv.open;
+    return open.Tiles(open.Slot(size_t(item.work.sequence), int32_t(tile)), item.run.layer);
   }
 };
 

@@ -161,7 +161,9 @@ TEST(BlockSelectModelTest, AsksForSummaries) {
   const LoadedModel loaded = LoadTiny("llama_gguf", 1);
   ASSERT_NE(loaded.model, nullptr);
   std::vector<float> logits(loaded.model->spec().vocab_size);
-  auto reader = std::move(SequenceReader::Create(*loaded.model, KvFormat::kBF16, 64)).value();
+  auto reader =
+      std::move(SequenceReader::Create(*loaded.model, loaded.model->KvLayout(KvFormat::kBF16), 64))
+          .value();
   BlockTable sequence = reader->NewSequence();
   EXPECT_TRUE(reader->Decode(1, {.budget_tokens = 128}, sequence, logits).ok());
   EXPECT_EQ(reader->Decode(1, {.budget_tokens = 96}, sequence, logits).message(),

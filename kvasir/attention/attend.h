@@ -82,7 +82,8 @@ struct AttentionScratch {
   int16_t* weight_codes;   // [groups][tiles of a split][rows][32]
   float* weight_scales;    // [groups][rows]
   float* value_scales;     // [groups][kKvSplitTokens]
-  float* products;         // one row before it is packed
+  float* scale_maxima;     // [groups][tiles of a split]
+  float* scaled_q;         // one query before it is packed
   int32_t* value_sums;     // [rows, padded v_dim]
 
   // Bytes for `row_count` rows, a multiple of 64; and their division. weight_groups: groups of

@@ -113,7 +113,7 @@ HWY_INLINE void AddQuad(const uint8_t* at, size_t step, ptrdiff_t ahead, int nib
       const int16_t* numbers = x;
       // With 16 registers the sums take 12. A compiler that knows that every part meets the same
       // numbers keeps those in registers and the sums in memory, at twice the time.
-      if (kParts > 1) __asm__("" : "+r"(numbers));
+      if (kParts > 1) __asm__ volatile("" : "+r"(numbers));
       HWY_UNROLL(8)
       for (int r = 0; r < kRows; ++r) {
         int32_t even, odd;

@@ -30,8 +30,9 @@ inline constexpr size_t kStreamRowsTypical = 8;
 // block do not fall on the same few cache sets.
 inline constexpr size_t kScoreStride = kKvSplitTokens + 16;
 
-// Of quantised KV (code_rows-inl.h): numbers of a row whose codes lie together, as many as a tile has
-// tokens, and the largest codes of queries and of weights: 576 dims * 127 * 2^14 and 256 tokens * 127
+// Of quantised KV (code_rows-inl.h): numbers of a row whose codes lie together, as many as a tile
+// has tokens, and the largest codes of queries and of weights: 576 dims * 127 * 2^14 and 256 tokens
+// * 127
 // * 2^15 are below 2^31.
 inline constexpr size_t kCodeChunkNumbers = kKvBlockTokens;
 inline constexpr float kQueryCodeMax = 16383;

@@ -152,7 +152,8 @@ void TestBatch::MakeBlocks() {
   kv_.base = memory_.data();
 }
 
-// The last block of a sequence in an open slot, the others in staging; slots are dealt from the end.
+// The last block of a sequence in an open slot, the others in staging; slots are dealt from the
+// end.
 void TestBatch::MakeOpenBlocks() {
   OpenKv open;
   open.layout = kv_.layout.OpenLayout();
@@ -258,8 +259,8 @@ void TestBatch::Put(size_t sequence, int32_t token, uint32_t head) {
     if (is_open && (s.q_len == 0 || block < first_own_block_[sequence])) return;
     const KvBlockLayout& layout = is_open ? kv_.open->layout : kv_.layout;
     const uint32_t layer = is_open ? 0 : kLayer;
-    std::byte* tiles = is_open ? kv_.open->Tiles(kv_.open->Slot(sequence, block), kLayer)
-                               : kv_.Page(page);
+    std::byte* tiles =
+        is_open ? kv_.open->Tiles(kv_.open->Slot(sequence, block), kLayer) : kv_.Page(page);
     std::byte* k_tile = tiles + layout.KTileOffset(layer, head);
     std::byte* v_tile = tiles + layout.VTileOffset(layer, head);
     for (uint32_t d = 0; d < layout.head_dim; ++d) {
@@ -376,8 +377,8 @@ std::vector<double> RoundedQuery(const AttentionSpec& spec, const float* numbers
 double RoundingOfSplit(const TestSequence& s, const std::vector<double>& weights, size_t begin,
                        size_t end, size_t column, size_t columns, size_t dims) {
   const size_t split_end = std::min(begin + size_t{kKvSplitTokens}, weights.size());
-  const double largest = *std::max_element(weights.begin() + ptrdiff_t(begin),
-                                           weights.begin() + ptrdiff_t(split_end));
+  const double largest =
+      *std::max_element(weights.begin() + ptrdiff_t(begin), weights.begin() + ptrdiff_t(split_end));
   double scale_max = 0, worst = 0;
   for (size_t t = begin; t < end; ++t) {
     scale_max = std::max(scale_max, std::abs(double(s.v_scales[t * columns + column])));
@@ -464,8 +465,8 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
         }
       }
       reference.scale.push_back(*std::max_element(magnitudes.begin(), magnitudes.end()));
-      reference.rounding.push_back(RoundingOfRow(
-          spec, s, weights, size_t(std::min<int64_t>(own, s.kv_len)), head / group));
+      reference.rounding.push_back(
+          RoundingOfRow(spec, s, weights, size_t(std::min<int64_t>(own, s.kv_len)), head / group));
     }
   }
   return reference;

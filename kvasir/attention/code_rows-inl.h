@@ -93,9 +93,7 @@ HWY_INLINE void PackChunkOf(const NumberFn& number, int16_t* to) {
     }
   }
 }
-HWY_INLINE void ClearChunk(int16_t* to) {
-  std::memset(to, 0, kCodeChunkNumbers * sizeof(int16_t));
-}
+HWY_INLINE void ClearChunk(int16_t* to) { std::memset(to, 0, kCodeChunkNumbers * sizeof(int16_t)); }
 
 // x [32] * to_code -> codes. With to_code = 0 x may be anything.
 HWY_INLINE void PackChunk(const float* x, float to_code, int16_t* to) {

@@ -182,8 +182,8 @@ inline void LoadValueScales(const Item& item, const KvTile& places, const TileRa
                             size_t split_tile, size_t group_count) {
   const AttentionScratch& scratch = item.scratch;
   for (size_t t = tiles.first; t < tiles.last; ++t) {
-    const auto* scales = reinterpret_cast<const uint16_t*>(PagedSource::Value(item, t) +
-                                                           places.code_bytes());
+    const auto* scales =
+        reinterpret_cast<const uint16_t*>(PagedSource::Value(item, t) + places.code_bytes());
     const size_t tile = t - split_tile;
     for (size_t group = 0; group < group_count; ++group) {
       float* to = scratch.value_scales + group * kKvSplitTokens + tile * kKvBlockTokens;
@@ -219,10 +219,10 @@ inline void PackWeightCodes(const Item& item, const WeightGroups& groups, const 
     const size_t begin = size_t(scratch.split_begin[row]), end = size_t(scratch.split_end[row]);
     const size_t first_tile = begin / kKvBlockTokens, last_tile = end / kKvBlockTokens;
     if (begin < end) std::fill(weights + first_tile * kKvBlockTokens, weights + begin, 0.0f);
-    const float weight_max =
-        is_softmax ? 1.0f
-                   : LargestMagnitude(weights + first_tile * kKvBlockTokens,
-                                      (last_tile - first_tile) * kKvBlockTokens);
+    const float weight_max = is_softmax
+                                 ? 1.0f
+                                 : LargestMagnitude(weights + first_tile * kKvBlockTokens,
+                                                    (last_tile - first_tile) * kKvBlockTokens);
     for (size_t group = 0; group < groups.count; ++group) {
       const CodeScale scale = CodeScale::Of(
           WeightBound(item, group, first_tile, last_tile, weight_max), kWeightCodeMax);
@@ -294,8 +294,7 @@ void WeighCodesOfSplit(const Item& item, const TileRange& tiles, size_t split_ti
       const size_t group = d / kLaneCount / groups.lane_blocks;
       IntLanes sum;
       KVASIR_FOR_PARTS(i) {
-        sum.part[i] =
-            hn::LoadU(IntTag(), scratch.value_sums + row * stride + d + i * kPartLanes);
+        sum.part[i] = hn::LoadU(IntTag(), scratch.value_sums + row * stride + d + i * kPartLanes);
       }
       const FloatLanes scale = SetLanes(scratch.weight_scales[group * item.row_count + row]);
       StoreLanes(Mul(ToFloat(sum), scale), states.out + row * states.out_stride + d);

@@ -1,5 +1,5 @@
-// Quantised blocks where they end: blocks that no row sees encoded, windows that cut a block, numbers
-// that are none, and what planning refuses.
+// Quantised blocks where they end: blocks that no row sees encoded, windows that cut a block,
+// numbers that are none, and what planning refuses.
 
 #include <gtest/gtest.h>
 
@@ -117,16 +117,14 @@ TEST_F(EncodedKvCheckTest, WhatDoesNotFitIsRefusedByName) {
   EXPECT_EQ(Refusal(), "own_slots has 1 entries, own_indptr asks for 3");
   kv_ = batch_.kv();
   kv_.open->open_base = nullptr;
-  EXPECT_EQ(Refusal(),
-            "own_slots[2] is 0, whose base address is null or not a multiple of 64");
+  EXPECT_EQ(Refusal(), "own_slots[2] is 0, whose base address is null or not a multiple of 64");
 }
 
 TEST_F(EncodedKvCheckTest, RopeInTheKernelIsRefused) {
   const RopeTable rope = std::move(RopeTable::Create(64, 10000, 1, 128)).value();
   AttentionSpec spec = kSpec;
   spec.rope = &rope;
-  EXPECT_EQ(Refusal(spec),
-            "rope turns keys while they are read, which needs f32 or bf16 blocks");
+  EXPECT_EQ(Refusal(spec), "rope turns keys while they are read, which needs f32 or bf16 blocks");
 }
 
 }  // namespace

@@ -56,8 +56,8 @@ AttentionScratch Carve(Carver& carver, const AttentionSpec& spec, size_t row_cou
       carver.Take<int16_t>(weight_groups * kTiles * row_count * kCodeChunkNumbers);
   scratch.weight_scales = carver.Take<float>(weight_groups * row_count);
   scratch.value_scales = carver.Take<float>(weight_groups * kKvSplitTokens);
-  scratch.products = carver.Take<float>(
-      std::max(size_t{kKvSplitTokens}, chunks * kCodeChunkNumbers));
+  scratch.scale_maxima = carver.Take<float>(weight_groups * kTiles);
+  scratch.scaled_q = carver.Take<float>(chunks * kCodeChunkNumbers);
   scratch.value_sums = carver.Take<int32_t>(row_count * padded_v_dim);
   return scratch;
 }

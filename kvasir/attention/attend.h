@@ -30,8 +30,9 @@ inline constexpr size_t kStreamRowsTypical = 8;
 // block do not fall on the same few cache sets.
 inline constexpr size_t kScoreStride = kKvSplitTokens + 16;
 
-// Of quantised KV (code_rows-inl.h): numbers of a row whose codes lie together, as many as a tile has
-// tokens, and the largest codes of queries and of weights: 576 dims * 127 * 2^14 and 256 tokens * 127
+// Of quantised KV (code_rows-inl.h): numbers of a row whose codes lie together, as many as a tile
+// has tokens, and the largest codes of queries and of weights: 576 dims * 127 * 2^14 and 256 tokens
+// * 127
 // * 2^15 are below 2^31.
 inline constexpr size_t kCodeChunkNumbers = kKvBlockTokens;
 inline constexpr float kQueryCodeMax = 16383;
@@ -82,7 +83,8 @@ struct AttentionScratch {
   int16_t* weight_codes;   // [groups][tiles of a split][rows][32]
   float* weight_scales;    // [groups][rows]
   float* value_scales;     // [groups][kKvSplitTokens]
-  float* products;         // one row before it is packed
+  float* scale_maxima;     // [groups][tiles of a split]
+  float* scaled_q;         // one query before it is packed
   int32_t* value_sums;     // [rows, padded v_dim]
 
   // Bytes for `row_count` rows, a multiple of 64; and their division. weight_groups: groups of

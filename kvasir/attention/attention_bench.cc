@@ -260,8 +260,8 @@ class AttentionBench {
       const BatchAttentionPlan plan = work.Plan(machine_.costs, false);
       work.Run(plan);
       work.CheckSomeRows(kKvTolerance);
-      const auto seconds =
-          TakeTurns({[&] { base.Run(base_plan); }, [&] { work.Run(plan); }}, kv_len < 1024 ? 15 : 7);
+      const auto seconds = TakeTurns({[&] { base.Run(base_plan); }, [&] { work.Run(plan); }},
+                                     kv_len < 1024 ? 15 : 7);
       const Spread ratio = Ratio(seconds[0], seconds[1]);
       Row(std::string(q_len == 1 ? "decode " : "prefill ") + KvFormatsName(format) + " group " +
               std::to_string(spec.group_size()) + " dim " + std::to_string(spec.head_dim) +
@@ -269,8 +269,7 @@ class AttentionBench {
           {{"bf16_over", ratio.median},
            {"min", ratio.min},
            {"max", ratio.max},
-           {"us_per_layer",
-            Spread::Of(seconds[1]).median * 1e6 / double(work.layer_count())}});
+           {"us_per_layer", Spread::Of(seconds[1]).median * 1e6 / double(work.layer_count())}});
     }
   }
 

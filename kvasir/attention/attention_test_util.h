@@ -28,7 +28,7 @@ struct TestStorage {
 
   TestStorage() = default;
   TestStorage(KvFormat format) : TestStorage(KvFormats(format)) {}  // NOLINT: blocks of a format
-  TestStorage(KvFormats f)                                            // NOLINT: of two
+  TestStorage(KvFormats f)                                          // NOLINT: of two
       : type(f.k == KvFormat::kF32 ? KvRowType::kF32 : KvRowType::kBF16), formats(f) {}
   TestStorage(Kind k, KvRowType t, int32_t size)
       : kind(k),

@@ -152,7 +152,8 @@ void TestBatch::MakeBlocks() {
   kv_.base = memory_.data();
 }
 
-// The last block of a sequence in an open slot, the others in staging; slots are dealt from the end.
+// The last block of a sequence in an open slot, the others in staging; slots are dealt from the
+// end.
 void TestBatch::MakeOpenBlocks() {
   OpenKv open;
   open.layout = kv_.layout.OpenLayout();
@@ -212,7 +213,7 @@ void TestBatch::EncodeBlocks(size_t sequence) {
       const KvTile v_tile = layout.VTile(kLayer);
       std::byte* values = page + layout.VTileOffset(kLayer, head);
       encode(v_tile, values, &s.encoded_v);
-      if (v_tile.format != KvFormat::kInt8 && v_tile.format != KvFormat::kInt4) continue;
+      if (!IsInteger(v_tile.format)) continue;
       for (size_t i = 0; i < tile.size(); ++i) {
         s.v_scales[(block * kKvBlockTokens + i / dim) * columns + head * dim + i % dim] =
             LoadF16(values + v_tile.ScaleByte(uint32_t(i / dim), uint32_t(i % dim)));
@@ -258,8 +259,8 @@ void TestBatch::Put(size_t sequence, int32_t token, uint32_t head) {
     if (is_open && (s.q_len == 0 || block < first_own_block_[sequence])) return;
     const KvBlockLayout& layout = is_open ? kv_.open->layout : kv_.layout;
     const uint32_t layer = is_open ? 0 : kLayer;
-    std::byte* tiles = is_open ? kv_.open->Tiles(kv_.open->Slot(sequence, block), kLayer)
-                               : kv_.Page(page);
+    std::byte* tiles =
+        is_open ? kv_.open->Tiles(kv_.open->Slot(sequence, block), kLayer) : kv_.Page(page);
     std::byte* k_tile = tiles + layout.KTileOffset(layer, head);
     std::byte* v_tile = tiles + layout.VTileOffset(layer, head);
     for (uint32_t d = 0; d < layout.head_dim; ++d) {
@@ -370,18 +371,18 @@ std::vector<double> RoundedQuery(const AttentionSpec& spec, const float* numbers
   return rounded;
 }
 
-bool IsInteger(KvFormat format) { return format == KvFormat::kInt8 || format == KvFormat::kInt4; }
-
-// Adds to a row's `rounding` what one split of integer values may: weights [32 * blocks of the
-// split] are rounded to 2 / 65534 of the largest product with a scale, apart for each group of
-// scales; dims is one group.
+// What rounding weights [begin, split_end) to codes may add to a row: a step is 1/32767 of the
+// largest weight of the split times the largest scale of the tiles [begin, end) that it reads as
+// integers, apart for each group of scales; dims is one group.
 double RoundingOfSplit(const TestSequence& s, const std::vector<double>& weights, size_t begin,
                        size_t end, size_t column, size_t columns, size_t dims) {
-  double largest = 0;
+  const size_t split_end = std::min(begin + size_t{kKvSplitTokens}, weights.size());
+  const double largest =
+      *std::max_element(weights.begin() + ptrdiff_t(begin), weights.begin() + ptrdiff_t(split_end));
+  double scale_max = 0, worst = 0;
   for (size_t t = begin; t < end; ++t) {
-    largest = std::max(largest, weights[t] * std::abs(double(s.v_scales[t * columns + column])));
+    scale_max = std::max(scale_max, std::abs(double(s.v_scales[t * columns + column])));
   }
-  double worst = 0;
   for (size_t d = 0; d < dims; ++d) {
     double squares = 0;
     for (size_t t = begin; t < end; ++t) {
@@ -391,7 +392,7 @@ double RoundingOfSplit(const TestSequence& s, const std::vector<double>& weights
     }
     worst = std::max(worst, std::sqrt(squares));
   }
-  return 6 * largest / 32767 * worst / std::sqrt(12.0);
+  return 6 * largest * scale_max / 32767 * worst / std::sqrt(12.0);
 }
 
 // The same of a whole row, whose keys from `own` on are not encoded.
@@ -464,8 +465,8 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
         }
       }
       reference.scale.push_back(*std::max_element(magnitudes.begin(), magnitudes.end()));
-      reference.rounding.push_back(RoundingOfRow(
-          spec, s, weights, size_t(std::min<int64_t>(own, s.kv_len)), head / group));
+      reference.rounding.push_back(
+          RoundingOfRow(spec, s, weights, size_t(std::min<int64_t>(own, s.kv_len)), head / group));
     }
   }
   return reference;

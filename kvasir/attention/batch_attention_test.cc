@@ -144,8 +144,8 @@ TestStorage PickStorage(std::mt19937& random) {
 }
 
 TestStorage PickQuantized(std::mt19937& random) {
-  constexpr KvFormat kFormats[] = {KvFormat::kBF16,    KvFormat::kInt8,   KvFormat::kInt8,
-                                   KvFormat::kInt4,    KvFormat::kInt4,   KvFormat::kFp8E4M3,
+  constexpr KvFormat kFormats[] = {KvFormat::kBF16,   KvFormat::kInt8, KvFormat::kInt8,
+                                   KvFormat::kInt4,   KvFormat::kInt4, KvFormat::kFp8E4M3,
                                    KvFormat::kFp8E5M2};
   KvFormats formats;
   while (!formats.quantized()) formats = {Pick(kFormats, random), Pick(kFormats, random)};

@@ -40,8 +40,8 @@ struct Spread {
 };
 
 // Seconds of each function in rounds that take turns; the first round is not counted.
-inline std::vector<std::vector<double>> TakeTurns(const std::vector<std::function<void()>>& functions,
-                                           int rounds) {
+inline std::vector<std::vector<double>> TakeTurns(
+    const std::vector<std::function<void()>>& functions, int rounds) {
   std::vector<std::vector<double>> seconds(functions.size());
   for (int round = -1; round < rounds; ++round) {
     for (size_t i = 0; i < functions.size(); ++i) {
@@ -124,8 +124,7 @@ class Workload {
   const std::vector<int32_t>& qo_indptr() const { return qo_indptr_; }
   const std::vector<float>& out() const { return out_; }
   double layer_bytes() const {  // read once if every page of a sequence is read by it alone
-    return shape_.tokens() * 2 * shape_.spec.num_kv_heads * shape_.spec.head_dim *
-           NumberBytes();
+    return shape_.tokens() * 2 * shape_.spec.num_kv_heads * shape_.spec.head_dim * NumberBytes();
   }
 
   BatchAttentionPlan Plan(const AttentionCosts& costs, bool cascade) const {
@@ -217,7 +216,8 @@ class Workload {
       const std::byte* keys = block + places.KTileOffset(at, kv_head);
       double logit = 0;
       for (size_t d = 0; d < dim; ++d) {
-        logit += double(q[d]) * DecodeKvNumber(places.KTile(at), keys, uint32_t(t % 32), uint32_t(d));
+        logit +=
+            double(q[d]) * DecodeKvNumber(places.KTile(at), keys, uint32_t(t % 32), uint32_t(d));
       }
       logits.push_back(logit * double(shape_.spec.sm_scale));
       values.push_back(block + places.VTileOffset(at, kv_head));
@@ -229,7 +229,8 @@ class Workload {
       const double weight = std::exp(logits[t] - max);
       sum += weight;
       for (size_t d = 0; d < dim; ++d) {
-        out[d] += weight * double(DecodeKvNumber(value_tiles[t], values[t], uint32_t(t % 32), uint32_t(d)));
+        out[d] += weight *
+                  double(DecodeKvNumber(value_tiles[t], values[t], uint32_t(t % 32), uint32_t(d)));
       }
     }
     for (double& x : out) x /= sum;

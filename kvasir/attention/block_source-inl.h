@@ -3,9 +3,9 @@
 //
 // A source has
 //
-//   kSharesScores   whether rows of a block may have scores of a tile from elsewhere, to be left alone
-//   PrepareSplit(item, split_tile, tiles)   before the tiles of a split are used
-//   Key(item, t), Value(item, t)            where tile t of the sequence lies, null if in pieces
+//   kSharesScores   whether rows of a block may have scores of a tile from elsewhere, to be left
+//   alone PrepareSplit(item, split_tile, tiles)   before the tiles of a split are used Key(item,
+//   t), Value(item, t)            where tile t of the sequence lies, null if in pieces
 //   StreamsKeys(item), StreamsValues(item)  whether tiles are read where they lie; then
 //     ScoreStreamed(item, tile, place, rows, q, scores)
 //     StreamedValues(item, tile, place)          -> values for WeighTile

@@ -62,17 +62,6 @@ HWY_INLINE float LargestMagnitude(const float* x, size_t count) {
   return magnitudes.Largest();
 }
 
-// products = x * y, `count` numbers, a multiple of 16; returns the largest magnitude.
-HWY_INLINE float Multiply(const float* x, const float* y, size_t count, float* products) {
-  Magnitudes magnitudes;
-  for (size_t t = 0; t < count; t += kLaneCount) {
-    const FloatLanes product = Mul(LoadLanes(x + t), LoadLanes(y + t));
-    StoreLanes(product, products + t);
-    magnitudes.Add(product);
-  }
-  return magnitudes.Largest();
-}
-
 // What turns numbers into codes, and codes into numbers.
 struct CodeScale {
   float to_code = 0;
@@ -87,25 +76,29 @@ struct CodeScale {
   }
 };
 
-// One chunk: 32 numbers -> their codes. REQUIRES finite numbers, or to_code = 0 and any.
-HWY_INLINE void PackChunk(const float* x, float to_code, int16_t* to) {
+// One chunk: 32 numbers, which number(t) gives sixteen at a time, to the nearest integers.
+template <class NumberFn>
+HWY_INLINE void PackChunkOf(const NumberFn& number, int16_t* to) {
   alignas(16) static constexpr uint8_t kOrder[16] = {0, 1, 4,  5,  2,  3,  6,  7,
                                                      8, 9, 12, 13, 10, 11, 14, 15};
-  if (to_code == 0) {
-    std::memset(to, 0, kCodeChunkNumbers * sizeof(int16_t));
-    return;
-  }
   const hn::Rebind<int16_t, FloatTag> code_tag;
   const hn::Repartition<uint8_t, decltype(code_tag)> byte_tag;
   const auto order = hn::LoadDup128(byte_tag, kOrder);
   for (size_t t = 0; t < kCodeChunkNumbers; t += kLaneCount) {
-    const IntLanes codes = ToNearestInt(Mul(LoadLanes(x + t), SetLanes(to_code)));
+    const IntLanes codes = ToNearestInt(number(t));
     KVASIR_FOR_PARTS(i) {
       const auto words = hn::BitCast(byte_tag, hn::DemoteTo(code_tag, codes.part[i]));
       hn::StoreU(hn::BitCast(code_tag, hn::TableLookupBytes(words, order)), code_tag,
                  to + t + i * kPartLanes);
     }
   }
+}
+HWY_INLINE void ClearChunk(int16_t* to) { std::memset(to, 0, kCodeChunkNumbers * sizeof(int16_t)); }
+
+// x [32] * to_code -> codes. With to_code = 0 x may be anything.
+HWY_INLINE void PackChunk(const float* x, float to_code, int16_t* to) {
+  if (to_code == 0) return ClearChunk(to);
+  PackChunkOf([&](size_t t) { return Mul(LoadLanes(x + t), SetLanes(to_code)); }, to);
 }
 
 }  // namespace HWY_NAMESPACE

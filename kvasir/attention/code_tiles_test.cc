@@ -1,5 +1,5 @@
-// The integer kernels of quantised tiles against plain loops over the codec's own places: sums equal
-// in every bit, on every target, streamed and widened.
+// The integer kernels of quantised tiles against plain loops over the codec's own places: sums
+// equal in every bit, on every target, streamed and widened.
 
 #include <gtest/gtest.h>
 
@@ -54,12 +54,14 @@ template <class Codes, bool kIsGrouped, int kRows>
 void DotKeys(const KeyCodes& tile, const int16_t* rows, int32_t* sums) {
   const size_t stride = kRows * kCodeChunkNumbers;
   // sums [groups][kRows][32]
-  const auto store = [&](size_t group, int row, int half, const IntLanes& sum) {
-    int32_t* to = sums + ((kIsGrouped ? group : 0) * kRows + size_t(row)) * kKvBlockTokens +
-                  size_t(half) * kLaneCount;
-    KVASIR_FOR_PARTS(i) hn::StoreU(sum.part[i], IntTag(), to + i * kPartLanes);
+  const auto store = [&](size_t group, int half, int h, const auto& lanes) {
+    for (size_t row = 0; row < kRows; ++row) {
+      int32_t* to = sums + ((kIsGrouped ? group : 0) * kRows + row) * kKvBlockTokens +
+                    size_t(half) * kLaneCount;
+      KVASIR_FOR_PARTS(i) hn::StoreU(lanes[row][h].part[i], IntTag(), to + i * kPartLanes);
+    }
   };
-  if constexpr (kRows * kParts * kHalvesPerTile <= AccumulatorsMax<KvFormat::kF32>()) {
+  if constexpr (kRows * kParts * kHalvesPerTile <= SumsMax<Codes>()) {
     DotKeyHalves<Codes, kIsGrouped, kRows, 0, 2>(tile, rows, stride, store);
   } else {
     DotKeyHalves<Codes, kIsGrouped, kRows, 0, 1>(tile, rows, stride, store);

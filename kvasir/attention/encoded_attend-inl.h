@@ -91,7 +91,7 @@ inline void PackQueryCodes(const Item& item) {
   const size_t padded = chunks * kCodeChunkNumbers;
   for (size_t row = 0; row < item.row_count; ++row) {
     const float* q = item.run.q.row(item.Query(row)) + item.QoHead(row) * item.head_dim;
-    float* scaled = scratch.products;
+    float* scaled = scratch.scaled_q;
     for (size_t d = 0; d < item.head_dim; ++d) scaled[d] = q[d] * item.run.spec.sm_scale;
     std::fill(scaled + item.head_dim, scaled + padded, 0.0f);
     const CodeScale scale = CodeScale::Of(LargestMagnitude(scaled, padded), kQueryCodeMax);
@@ -161,6 +161,8 @@ void ScoreCodesOfSplit(const Item& item, const TileRange& tiles, size_t split_ti
   }
 }
 
+constexpr size_t kSplitTiles = kKvSplitTokens / kKvBlockTokens;
+
 // The groups of dims of V that have weights of their own, and where those lie.
 struct WeightGroups {
   size_t count;
@@ -172,22 +174,36 @@ struct WeightGroups {
       : count(places.scale_count()),
         lane_blocks((places.scale_dims() + kLaneCount - 1) / kLaneCount),
         tile_stride(item.row_count * kCodeChunkNumbers),
-        group_stride(kKvSplitTokens / kKvBlockTokens * tile_stride) {}
+        group_stride(kSplitTiles * tile_stride) {}
 };
 
-// The scales of the values of the tiles, as f32.
+// The scales of the values of the tiles, as f32, and the largest of each tile.
 inline void LoadValueScales(const Item& item, const KvTile& places, const TileRange& tiles,
                             size_t split_tile, size_t group_count) {
+  const AttentionScratch& scratch = item.scratch;
   for (size_t t = tiles.first; t < tiles.last; ++t) {
-    const auto* scales = reinterpret_cast<const uint16_t*>(PagedSource::Value(item, t) +
-                                                           places.code_bytes());
-    float* to = item.scratch.value_scales + (t - split_tile) * kKvBlockTokens;
-    for (size_t group = 0; group < group_count; ++group, to += kKvSplitTokens) {
+    const auto* scales =
+        reinterpret_cast<const uint16_t*>(PagedSource::Value(item, t) + places.code_bytes());
+    const size_t tile = t - split_tile;
+    for (size_t group = 0; group < group_count; ++group) {
+      float* to = scratch.value_scales + group * kKvSplitTokens + tile * kKvBlockTokens;
       for (size_t token = 0; token < kKvBlockTokens; token += kLaneCount, scales += kLaneCount) {
         StoreLanes(LoadF16Lanes(scales), to + token);
       }
+      scratch.scale_maxima[group * kSplitTiles + tile] = LargestMagnitude(to, kKvBlockTokens);
     }
   }
+}
+
+// The largest that a row's weights times scales can be: weights of a softmax are at most 1 in every
+// split, and the scales those of the tiles that the row sees, whatever other rows see.
+inline float WeightBound(const Item& item, size_t group, size_t first_tile, size_t last_tile,
+                         float weight_max) {
+  float largest = 0;
+  for (size_t tile = first_tile; tile < last_tile; ++tile) {
+    largest = std::max(largest, item.scratch.scale_maxima[group * kSplitTiles + tile]);
+  }
+  return largest * weight_max;
 }
 
 // Weights of the rows times the scales of the values, as codes. Tokens that a row does not see have
@@ -195,24 +211,38 @@ inline void LoadValueScales(const Item& item, const KvTile& places, const TileRa
 inline void PackWeightCodes(const Item& item, const WeightGroups& groups, const TileRange& tiles,
                             size_t split_tile) {
   const AttentionScratch& scratch = item.scratch;
+  const AttentionVariant* variant = item.run.spec.variant;
+  const bool is_softmax = variant == nullptr || variant->use_softmax;
   for (size_t row = 0; row < item.row_count; ++row) {
     float* weights = scratch.scores + row * kScoreStride;
     // The encoded part of a row ends with a whole tile, but a window may begin within one.
     const size_t begin = size_t(scratch.split_begin[row]), end = size_t(scratch.split_end[row]);
-    const size_t first = begin / kKvBlockTokens * kKvBlockTokens;
-    if (begin < end) std::fill(weights + first, weights + begin, 0.0f);
+    const size_t first_tile = begin / kKvBlockTokens, last_tile = end / kKvBlockTokens;
+    if (begin < end) std::fill(weights + first_tile * kKvBlockTokens, weights + begin, 0.0f);
+    const float weight_max = is_softmax
+                                 ? 1.0f
+                                 : LargestMagnitude(weights + first_tile * kKvBlockTokens,
+                                                    (last_tile - first_tile) * kKvBlockTokens);
     for (size_t group = 0; group < groups.count; ++group) {
-      const float* scales = scratch.value_scales + group * kKvSplitTokens;
-      const float largest =
-          Multiply(weights + first, scales + first, end - first, scratch.products + first);
-      const CodeScale scale = CodeScale::Of(largest, kWeightCodeMax);
+      const CodeScale scale = CodeScale::Of(
+          WeightBound(item, group, first_tile, last_tile, weight_max), kWeightCodeMax);
       scratch.weight_scales[group * item.row_count + row] = scale.to_number;
-      int16_t* codes = scratch.weight_codes + group * groups.group_stride + row * kCodeChunkNumbers;
-      for (size_t t = tiles.first; t < tiles.last; ++t) {
-        const size_t tile = t - split_tile, token = tile * kKvBlockTokens;
-        const bool is_seen = token >= first && token < end;
-        PackChunk(scratch.products + token, is_seen ? scale.to_code : 0.0f,
-                  codes + tile * groups.tile_stride);
+      const float* scales = scratch.value_scales + group * kKvSplitTokens;
+      const FloatLanes to_code = SetLanes(scale.to_code);
+      int16_t* to = scratch.weight_codes + group * groups.group_stride + row * kCodeChunkNumbers;
+      for (size_t tile = tiles.first - split_tile; tile < tiles.last - split_tile; ++tile) {
+        const size_t token = tile * kKvBlockTokens;
+        int16_t* codes = to + tile * groups.tile_stride;
+        if (tile < first_tile || tile >= last_tile || scale.to_code == 0) {
+          ClearChunk(codes);
+          continue;
+        }
+        PackChunkOf(
+            [&](size_t t) {
+              const FloatLanes scaled = Mul(LoadLanes(scales + token + t), to_code);
+              return Mul(LoadLanes(weights + token + t), scaled);
+            },
+            codes);
       }
     }
   }
@@ -264,8 +294,7 @@ void WeighCodesOfSplit(const Item& item, const TileRange& tiles, size_t split_ti
       const size_t group = d / kLaneCount / groups.lane_blocks;
       IntLanes sum;
       KVASIR_FOR_PARTS(i) {
-        sum.part[i] =
-            hn::LoadU(IntTag(), scratch.value_sums + row * stride + d + i * kPartLanes);
+        sum.part[i] = hn::LoadU(IntTag(), scratch.value_sums + row * stride + d + i * kPartLanes);
       }
       const FloatLanes scale = SetLanes(scratch.weight_scales[group * item.row_count + row]);
       StoreLanes(Mul(ToFloat(sum), scale), states.out + row * states.out_stride + d);

@@ -117,17 +117,6 @@ struct PagedKv {
   // (block_select.h); kv_indptr and kv_last_page_len serve all heads.
   size_t kv_indices_head_stride = 0;
 
-  // Of quantised layouts: the unencoded tiles of the blocks that the queries of a sequence lie in,
-  // and of those behind them: blocks FirstOwnBlock(b, q_len) .. of sequence b are the slots
-  // own_slots[own_indptr[b]] .. own_slots[own_indptr[b + 1] - 1]. A query reads the blocks before its
-  // own in their pages, all others here. Slot s lies at own_base + s * own_layout.block_bytes(), and
-  // attention to any layer reads layer 0 of it: whose slots hold several layers shifts own_base.
-  KvBlockLayout own_layout = {};  // in bf16
-  std::byte* own_base = nullptr;  // 64-byte aligned
-  size_t own_slot_count = 0;      // slots that exist
-  std::span<const int32_t> own_indptr = {};  // [batch + 1], rising from 0
-  std::span<const int32_t> own_slots = {};
-
   size_t batch_size() const {
     return is_ragged ? (kv_indptr.empty() ? 0 : kv_indptr.size() - 1) : kv_last_page_len.size();
   }
@@ -143,17 +132,6 @@ struct PagedKv {
     return is_ragged ? int32_t(entry) : kv_indices[head * kv_indices_head_stride + entry];
   }
   std::byte* Page(int32_t page) const { return base + size_t(page) * layout.block_bytes(); }
-
-  // The block of the first of the sequence's last `q_len` tokens.
-  size_t FirstOwnBlock(size_t b, int32_t q_len) const {
-    const int32_t position = KvLen(b) - q_len;
-    return position < 0 ? 0 : size_t(position) / kKvBlockTokens;
-  }
-  // Block `block` of sequence `b`, unencoded.
-  std::byte* OwnBlock(size_t b, int32_t q_len, size_t block) const {
-    const size_t entry = size_t(own_indptr[b]) + block - FirstOwnBlock(b, q_len);
-    return own_base + size_t(own_slots[entry]) * own_layout.block_bytes();
-  }
 };
 
 }  // namespace kvasir

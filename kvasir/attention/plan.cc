@@ -30,8 +30,8 @@ size_t BlockKeyBytes(const KvBlockLayout& layout) {
   return tokens == 0 ? 0 : layout.LayerOffset(layout.layer_count) / tokens;
 }
 
-// The most groups of dims with scales of their own that the values of a layer have; 0 where no layer
-// is quantised.
+// The most groups of dims with scales of their own that the values of a layer have; 0 where no
+// layer is quantised.
 size_t WeightGroupsMax(const KvBlockLayout& layout) {
   if (!layout.quantized()) return 0;
   uint32_t groups = 1;
@@ -364,7 +364,8 @@ Status AttentionPlanner::PlaceWorkspace() {
       (slot_count_ * spec.num_kv_heads * slot_floats * sizeof(float) + 63) / 64 * 64;
   const size_t byte_count =
       plan_.scratch_offset_ +
-      plan_.thread_count_ * AttentionScratch::ByteCount(spec, plan_.row_count_max_, plan_.weight_groups_);
+      plan_.thread_count_ *
+          AttentionScratch::ByteCount(spec, plan_.row_count_max_, plan_.weight_groups_);
   if (byte_count > plan_.workspace_.size()) {
     // Half as much again: a sequence that grows token by token should seldom come here.
     plan_.workspace_ = AlignedBuffer();

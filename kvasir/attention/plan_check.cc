@@ -223,8 +223,8 @@ Status CheckOpenBlocks(const AttentionSpec& spec, std::span<const int32_t> qo_in
     const int32_t first = OwnBlockBegin(kv_len - q_len) / int32_t{kKvBlockTokens};
     if (open.first_own_block[b] != first) {
       return InvalidArgument("first_own_block[" + std::to_string(b) + "] is " +
-                             std::to_string(open.first_own_block[b]) + ", the first query lies in " +
-                             std::to_string(first));
+                             std::to_string(open.first_own_block[b]) +
+                             ", the first query lies in " + std::to_string(first));
     }
     const int32_t needed = (kv_len - 1) / int32_t{kKvBlockTokens} + 1 - first;
     const int32_t given = open.own_indptr[b + 1] - open.own_indptr[b];

@@ -21,6 +21,7 @@
 #include <cstring>
 
 #include "kvasir/attention/code_rows-inl.h"
+#include "kvasir/attention/score-inl.h"
 #include "kvasir/formats/kv_codec.h"
 #include "kvasir/kernels/lanes-inl.h"
 
@@ -90,9 +91,15 @@ struct WideCodes {
   }
 };
 
+// Registers for sums: the codebook and a mask take room of their own.
+template <class Codes>
+constexpr size_t SumsMax() {
+  return Codes::kIsInt4 ? AccumulatorsMax<KvFormat::kBF16>() : AccumulatorsMax<KvFormat::kF32>();
+}
+
 // Adds one quad of kVectors registers, each `step` bytes behind the last, to the sums of kRows
-// rows, whose numbers for it begin at x, a chunk from row to row (code_rows-inl.h). Nibble of register v: nibble + v *
-// nibble_step. `ahead` bytes further lies what will be wanted later.
+// rows, whose numbers for it begin at x, a chunk from row to row (code_rows-inl.h). Nibble of
+// register v: nibble + v * nibble_step. `ahead` bytes further lies what will be wanted later.
 template <class Codes, int kRows, int kVectors>
 HWY_INLINE void AddQuad(const uint8_t* at, size_t step, ptrdiff_t ahead, int nibble,
                         int nibble_step, const int16_t* x, IntLanes (&sums)[kRows][kVectors]) {
@@ -103,11 +110,15 @@ HWY_INLINE void AddQuad(const uint8_t* at, size_t step, ptrdiff_t ahead, int nib
     if (Codes::kPrefetch && (!Codes::kIsInt4 || half == 0)) __builtin_prefetch(from + ahead, 0, 2);
     KVASIR_FOR_PARTS(part) {
       const QuadWords codes = Codes::Load(from, part, half);
+      const int16_t* numbers = x;
+      // With 16 registers the sums take 12. A compiler that knows that every part meets the same
+      // numbers keeps those in registers and the sums in memory, at twice the time.
+      if (kParts > 1) __asm__ volatile("" : "+r"(numbers));
       HWY_UNROLL(8)
       for (int r = 0; r < kRows; ++r) {
         int32_t even, odd;
-        std::memcpy(&even, x + size_t(r) * kCodeChunkNumbers, sizeof(even));
-        std::memcpy(&odd, x + size_t(r) * kCodeChunkNumbers + 2, sizeof(odd));
+        std::memcpy(&even, numbers + size_t(r) * kCodeChunkNumbers, sizeof(even));
+        std::memcpy(&odd, numbers + size_t(r) * kCodeChunkNumbers + 2, sizeof(odd));
         auto sum = sums[r][v].part[part];
         sum = AddPairProducts(codes.even, hn::BitCast(WordTag(), hn::Set(IntTag(), even)), sum);
         sum = AddPairProducts(codes.odd, hn::BitCast(WordTag(), hn::Set(IntTag(), odd)), sum);

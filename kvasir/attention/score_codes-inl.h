@@ -3,7 +3,8 @@
 // target.
 //
 //   int8   score = sum_c k q * k_scale[token] * q_scale[row]
-//   int4   score = sum over groups of 32 dims of (sum_c k q * k_scale[group][token]), * q_scale[row]
+//   int4   score = sum over groups of 32 dims of (sum_c k q * k_scale[group][token]), *
+//   q_scale[row]
 //
 // Lanes are tokens, as in score-inl.h. A sum fits 32 bits: 576 dims * 127 * 16383 < 2^31.
 
@@ -40,8 +41,8 @@ struct KeyCodes {
   ptrdiff_t ahead;         // from here to the tile that will be wanted later
 };
 
-// Calls finish(group, row, half, sum) with the integer sums of kRows rows against kHalves halves of
-// the tile from kHalf on: over all dims, or of each group of 32 dims.
+// Calls finish(group, half, h, sums) with the integer sums[row][h] of kRows rows against each of
+// kHalves halves of the tile from kHalf on: over all dims, or of each group of 32 dims.
 template <class Codes, bool kIsGrouped, int kRows, int kHalf, int kHalves, class Finish>
 HWY_INLINE void DotKeyHalves(const KeyCodes& tile, const int16_t* rows, size_t chunk_stride,
                              const Finish& finish) {
@@ -66,11 +67,8 @@ HWY_INLINE void DotKeyHalves(const KeyCodes& tile, const int16_t* rows, size_t c
       AddQuad<Codes, kRows, kHalves>(at, step, tile.ahead, kHalf, 1, x, sums);
     }
     if (!kIsGrouped && chunk + 1 < chunk_count) continue;
-    HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) {
-      HWY_UNROLL(2)
-      for (int h = 0; h < kHalves; ++h) finish(chunk, r, kHalf + h, sums[r][h]);
-    }
+    HWY_UNROLL(2)
+    for (int h = 0; h < kHalves; ++h) finish(chunk, kHalf + h, h, sums);
   }
 }
 
@@ -78,15 +76,18 @@ HWY_INLINE void DotKeyHalves(const KeyCodes& tile, const int16_t* rows, size_t c
 template <class Codes, bool kIsGrouped, int kRows, int kHalf, int kHalves>
 HWY_INLINE void ScoreKeyHalves(const KeyCodes& tile, const QueryCodes& q, float* scores) {
   const size_t last = kIsGrouped ? (tile.quads - 1) / kChunkQuads : 0;
-  const auto finish = [&](size_t chunk, int row, int half, const IntLanes& sum) {
+  const auto finish = [&](size_t chunk, int half, int h, const IntLanes(&sums)[kRows][kHalves]) {
     const size_t group = kIsGrouped ? chunk : 0;
-    float* at = scores + size_t(row) * kScoreStride + size_t(half) * kLaneCount;
+    float* at = scores + size_t(half) * kLaneCount;
     const FloatLanes scale =
         LoadF16Lanes(tile.scales + group * kKvBlockTokens + size_t(half) * kLaneCount);
-    FloatLanes score = group == 0 ? Mul(ToFloat(sum), scale)
-                                  : MulAdd(ToFloat(sum), scale, LoadLanes(at));
-    if (group == last) score = Mul(score, SetLanes(q.scales[row]));
-    StoreLanes(score, at);
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r, at += kScoreStride) {
+      const FloatLanes sum = ToFloat(sums[r][h]);
+      FloatLanes score = group == 0 ? Mul(sum, scale) : MulAdd(sum, scale, LoadLanes(at));
+      if (group == last) score = Mul(score, SetLanes(q.scales[r]));
+      StoreLanes(score, at);
+    }
   };
   DotKeyHalves<Codes, kIsGrouped, kRows, kHalf, kHalves>(tile, q.codes, q.chunk_stride, finish);
 }
@@ -99,7 +100,7 @@ void ScoreKeyCodes(size_t rows, const KeyCodes& tile, const QueryCodes& q, float
       return ScoreKeyCodes<Codes, kIsGrouped, kRows - 1>(rows, tile, q, scores);
     }
   }
-  if constexpr (kRows * kParts * kHalvesPerTile <= AccumulatorsMax<KvFormat::kF32>()) {
+  if constexpr (kRows * kParts * kHalvesPerTile <= SumsMax<Codes>()) {
     ScoreKeyHalves<Codes, kIsGrouped, kRows, 0, int{kHalvesPerTile}>(tile, q, scores);
   } else {
     ScoreKeyHalves<Codes, kIsGrouped, kRows, 0, 1>(tile, q, scores);

@@ -43,9 +43,7 @@ HWY_INLINE void WeighCodeBlocks(const ValueCodes& tile, size_t block, const int1
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(4)
     for (int v = 0; v < kVectors; ++v) {
-      KVASIR_FOR_PARTS(i) {
-        acc[r][v].part[i] = hn::LoadU(IntTag(), place(r, v) + i * kPartLanes);
-      }
+      KVASIR_FOR_PARTS(i) { acc[r][v].part[i] = hn::LoadU(IntTag(), place(r, v) + i * kPartLanes); }
     }
   }
   const uint8_t* at = tile.codes + block * Codes::kBytes;
@@ -59,9 +57,7 @@ HWY_INLINE void WeighCodeBlocks(const ValueCodes& tile, size_t block, const int1
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(4)
     for (int v = 0; v < kVectors; ++v) {
-      KVASIR_FOR_PARTS(i) {
-        hn::StoreU(acc[r][v].part[i], IntTag(), place(r, v) + i * kPartLanes);
-      }
+      KVASIR_FOR_PARTS(i) { hn::StoreU(acc[r][v].part[i], IntTag(), place(r, v) + i * kPartLanes); }
     }
   }
 }
@@ -77,7 +73,7 @@ void WeighCodes(size_t rows, const ValueCodes& tile, const int16_t* weights, siz
                                           stride);
     }
   }
-  constexpr int kWanted = int{AccumulatorsMax<KvFormat::kF32>() / (kRows * kParts)};
+  constexpr int kWanted = int{SumsMax<Codes>() / (kRows * kParts)};
   constexpr int kVectors = kWanted >= 4 ? 4 : kWanted >= 2 ? 2 : 1;
   for (size_t group = 0; group < tile.blocks; group += group_blocks, weights += group_stride) {
     const size_t end = std::min(group + group_blocks, tile.blocks);

@@ -135,6 +135,37 @@ TEST(Engine, ArrivalsAndCancelsDoNotChangeTheAnswersOfOthers) {
   }
 }
 
+// Sequences of 4096 tokens that 1 GiB holds at once, blocks that are not encoded yet included, with
+// keys and values of the shape of SmolLM2-135M.
+size_t SequencesHeld(KvFormats formats) {
+  FakeModel model(/*context_length=*/4096);
+  model.SetShape(/*layer_count=*/30, /*kv_head_count=*/3, /*head_dim=*/64);
+  const auto engine = MakeEngine(model, {.kv_format = formats,
+                                         .context_tokens = 4096,
+                                         .kv_bytes = size_t{1} << 30,
+                                         .sequence_count_max = 48,
+                                         .prefix_cache = false});
+  std::vector<RecordingSink> sinks(48);
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    // With its answer and the block that admission asks for beyond, 128 blocks.
+    Request request{.prompt = std::vector<TokenId>(4040, TokenId(i)), .token_count_max = 16};
+    EXPECT_TRUE(engine->Submit(request, sinks[i]).ok());
+  }
+  size_t held = 0;
+  while (engine->Step()) held = std::max(held, engine->stats().running_count);
+  EXPECT_EQ(engine->stats().preemption_count, 0u);
+  for (const RecordingSink& sink : sinks) EXPECT_EQ(sink.tokens.size(), 16u);
+  return held;
+}
+
+TEST(Engine, FewerBitsHoldMoreSequences) {
+  const auto bf16 = double(SequencesHeld(KvFormat::kBF16));
+  EXPECT_EQ(bf16, 11);  // of 128 blocks of 720 KiB: 90 MiB
+  EXPECT_GE(double(SequencesHeld(KvFormat::kInt8)), 1.85 * bf16);
+  EXPECT_GE(double(SequencesHeld({KvFormat::kInt8, KvFormat::kInt4})), 2.4 * bf16);
+  EXPECT_GE(double(SequencesHeld(KvFormat::kInt4)), 3.3 * bf16);
+}
+
 TEST(Engine, SamplingRepeatsBySeed) {
   FakeModel model;
   const auto engine = MakeEngine(model);

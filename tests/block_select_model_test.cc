@@ -161,7 +161,9 @@ TEST(BlockSelectModelTest, AsksForSummaries) {
   const LoadedModel loaded = LoadTiny("llama_gguf", 1);
   ASSERT_NE(loaded.model, nullptr);
   std::vector<float> logits(loaded.model->spec().vocab_size);
-  auto reader = std::move(SequenceReader::Create(*loaded.model, KvFormat::kBF16, 64)).value();
+  auto reader =
+      std::move(SequenceReader::Create(*loaded.model, loaded.model->KvLayout(KvFormat::kBF16), 64))
+          .value();
   BlockTable sequence = reader->NewSequence();
   EXPECT_TRUE(reader->Decode(1, {.budget_tokens = 128}, sequence, logits).ok());
   EXPECT_EQ(reader->Decode(1, {.budget_tokens = 96}, sequence, logits).message(),
@@ -294,13 +296,6 @@ TEST(SelectQualityTest, FullReadingAgreesWithItselfAndWithWideBudgets) {
   EXPECT_EQ(
       MeasureSelectQuality(*loaded.model, std::span(text).first(420), options).status().message(),
       "the text has 420 tokens, fewer than one window of 421");
-}
-
-TEST(SelectQualityTest, DivergenceOfKnownDistributions) {
-  // p = (1/2, 1/2), q = (3/4, 1/4); any constant may be added to logits.
-  const std::vector<float> p = {5, 5}, q = {float(std::log(3.0)), 0};
-  EXPECT_NEAR(KlDivergence(p, q), 0.5 * std::log(2.0 / 3) + 0.5 * std::log(2.0), 1e-7);
-  EXPECT_EQ(KlDivergence(p, p), 0);
 }
 
 }  // namespace

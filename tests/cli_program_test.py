@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import unittest
+import xml.dom.minidom
 
 KVASIR = "kvasir"
 CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -116,8 +117,8 @@ class Help(unittest.TestCase):
         self.assertEqual(done.returncode, 0)
         self.assertIn("kvasir chat -p", done.stdout)
         self.assertRegex(run("--version").stdout, r"^kvasir \d+\.\d+\.\d+\n$")
-        for command in ["chat", "generate", "info", "bench", "perplexity", "eval-select",
-                        "quantize", "tokenize", "attention"]:
+        for command in ["chat", "generate", "info", "bench", "perplexity", "eval", "eval-select",
+                        "kv-calibrate", "quantize", "tokenize", "attention"]:
             self.assertIn("Examples:", run(command, "--help").stdout)
 
 
@@ -278,6 +279,47 @@ class Facts(unittest.TestCase):
             short = run("perplexity", "--text", file.name, "--context", "4000")
             self.assertEqual(short.returncode, 2)
             self.assertIn("fewer than one window of 4000", short.stderr)
+
+
+    def test_eval(self):
+        with tempfile.TemporaryDirectory() as folder:
+            text, svg, out = (os.path.join(folder, name) for name in ("t.txt", "p.svg", "r.json"))
+            with open(text, "w") as file:
+                file.write(" ".join(str(n) for n in range(300)))
+            arguments = ["eval", "--text", text, "--context", "64,96", "--windows", "1", "--kv",
+                         "bf16,int8,int8/int4", "--decode", "3", "--activations", "f32"]
+            done = run(*arguments, "--svg", svg, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            report = json.loads(done.stdout)
+            self.assertEqual(list(report), ["rows"])
+            self.assertEqual([(row["context"], row["kv"]) for row in report["rows"]],
+                             [(c, kv) for c in (64, 96) for kv in ("bf16", "int8", "int8/int4")])
+            for row in report["rows"]:
+                self.assertEqual(row["tokens"], row["context"] - 1)
+                self.assertEqual(row["decode"]["same_as_prefill"], 3)
+                self.assertLessEqual(row["bits_per_element"], 16)
+                self.assertLess(row["mean_kl"], 0.1)
+                self.assertEqual(row["mean_kl"] == 0, row["kv"] == "bf16")
+            self.assertEqual(xml.dom.minidom.parse(svg).documentElement.tagName, "svg")
+            self.assertEqual(run(*arguments, "--json", out, "--markdown", os.devnull).stdout, "")
+            with open(out) as file:
+                self.assertEqual(json.load(file), report)
+            self.assertIn("| 64 | int8 |", run(*arguments).stdout)
+
+    def test_calibration_files_are_checked(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "map.json")
+            for content, sentence in [("{", "malformed JSON"), ("{}", "this is no KV calibration")]:
+                with open(path, "w") as file:
+                    file.write(content)
+                done = run("chat", "-p", QUESTION, "--kv", "auto", "--kv-calibration", path)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(sentence, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1)
+            done = run("chat", "-p", QUESTION, "--kv", "auto")
+            self.assertIn("--kv auto needs --kv-calibration", done.stderr)
+            done = run("chat", "-p", QUESTION, "--kv", "int8", "--kv-calibration", path)
+            self.assertIn("goes with --kv auto", done.stderr)
 
 
 class PoolBench(unittest.TestCase):

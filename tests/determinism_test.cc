@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kvasir/engine/engine.h"
+#include "kvasir/engine/memory_plan.h"
 #include "kvasir/kernels/cpu_target.h"
 #include "tests/oracle/logits_runner.h"
 
@@ -61,7 +62,7 @@ std::string Difference(const Rows& expected, const Rows& actual) {
 }
 
 // Runs prompts together on a new pool; the rows of each prompt.
-std::vector<Rows> RunTogether(Model& model, KvFormat format,
+std::vector<Rows> RunTogether(Model& model, KvFormats format,
                               const std::vector<RunnerPrompt>& prompts, uint32_t shuffle_seed = 0) {
   size_t length_max = 0;
   for (const RunnerPrompt& prompt : prompts) length_max = std::max(length_max, prompt.ids.size());
@@ -76,6 +77,13 @@ std::vector<Rows> RunTogether(Model& model, KvFormat format,
   return rows;
 }
 
+// Formats as a part of a test's name.
+std::string TestName(KvFormats formats) {
+  std::string name = KvFormatsName(formats);
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+
 constexpr const char* kNoDefaultModel = "the default model is absent: scripts/quickstart gets it";
 
 // A checkpoint of logits_tiny, or the default model for "". Empty when that is absent.
@@ -88,7 +96,7 @@ std::string CheckpointPath(const std::string& checkpoint) {
 struct Case {
   std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
   ActivationPrecision activations;
-  KvFormat format;
+  KvFormats format;
   size_t token_count;
   size_t position_step;
 };
@@ -96,7 +104,7 @@ struct Case {
 std::string CaseName(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
   return (c.checkpoint.empty() ? "default_model" : c.checkpoint) + "_" + Name(c.activations) +
-         "_kv_" + std::string(KvFormatName(c.format));
+         "_kv_" + TestName(c.format);
 }
 
 class DeterminismTest : public testing::TestWithParam<Case> {
@@ -195,6 +203,15 @@ TEST_P(DeterminismTest, InstructionSetsOfOneClassDoNotMatter) {
   }
 }
 
+constexpr KvFormats kK8V4 = {KvFormat::kInt8, KvFormat::kInt4};
+constexpr KvFormats kQuantised[] = {KvFormat::kInt8,
+                                    KvFormat::kInt4,
+                                    KvFormat::kFp8E4M3,
+                                    KvFormat::kFp8E5M2,
+                                    kK8V4,
+                                    {KvFormat::kBF16, KvFormat::kInt8},
+                                    {KvFormat::kInt4, KvFormat::kBF16}};
+
 std::vector<Case> Cases() {
   std::vector<Case> cases;
   for (const auto activations : {ActivationPrecision::kInt8, ActivationPrecision::kF32}) {
@@ -205,9 +222,16 @@ std::vector<Case> Cases() {
       }
     }
   }
+  // Encoded blocks: every format, every path once with the tiny models that can be rotated.
+  for (const KvFormats formats : kQuantised) {
+    cases.push_back({"llama_gguf", ActivationPrecision::kF32, formats, 300, 1});
+    cases.push_back({"gemma3", ActivationPrecision::kInt8, formats, 300, 1});
+  }
   // The default model is slow in chunks of one: its own precision in full, the exact one in short.
   cases.push_back({"", ActivationPrecision::kInt8, KvFormat::kBF16, 280, 25});
   cases.push_back({"", ActivationPrecision::kF32, KvFormat::kF32, 45, 25});
+  cases.push_back({"", ActivationPrecision::kInt8, KvFormat::kInt8, 280, 25});
+  cases.push_back({"", ActivationPrecision::kInt8, kK8V4, 100, 25});
   return cases;
 }
 
@@ -283,6 +307,7 @@ std::vector<Request> Requests(uint32_t vocab_size, size_t token_count_max) {
 
 struct EngineCase {
   std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
+  KvFormats format;
   size_t answer_tokens;
   size_t thread_count;
 };
@@ -296,6 +321,7 @@ class EngineDeterminismTest : public testing::TestWithParam<EngineCase> {
         LoadForTest(path, ActivationPrecision::kInt8, GetParam().thread_count);
     ASSERT_TRUE(loaded.ok()) << loaded.status().message();
     loaded_ = std::move(*loaded);
+    options_.kv_format = GetParam().format;
     requests_ = Requests(loaded_.model->spec().vocab_size, GetParam().answer_tokens);
     alone_ = RunEngine(*loaded_.model, options_, requests_, /*together=*/1).answers;
     ASSERT_EQ(alone_.size(), requests_.size());
@@ -326,23 +352,33 @@ class EnginePreemptionTest : public EngineDeterminismTest {};
 
 TEST_P(EnginePreemptionTest, PreemptionDoesNotMatter) {
   EngineOptions scarce = options_;
-  scarce.kv_bytes = 8 * loaded_.model->KvLayout(scarce.kv_format).block_bytes();
+  const MemoryPlan plan = PlanMemory(*loaded_.model, options_).value();
+  scarce.kv_bytes = 8 * plan.kv_layout.block_bytes() + plan.open_bytes;
   const EngineRun run = RunEngine(*loaded_.model, scarce, requests_, requests_.size());
   EXPECT_EQ(run.answers, alone_);
   EXPECT_GT(run.stats.preemption_count, 0u);
 }
 
 std::string EngineCaseName(const testing::TestParamInfo<EngineCase>& info) {
-  return info.param.checkpoint.empty() ? "default_model" : info.param.checkpoint;
+  return (info.param.checkpoint.empty() ? "default_model" : info.param.checkpoint) + "_kv_" +
+         TestName(info.param.format);
 }
 
-INSTANTIATE_TEST_SUITE_P(Checkpoints, EngineDeterminismTest,
-                         testing::Values(EngineCase{"llama_gguf", 100, 1},
-                                         EngineCase{"gemma3", 100, 1}, EngineCase{"", 12, 2}),
-                         EngineCaseName);
+constexpr KvFormats kBF16 = KvFormat::kBF16, kInt8 = KvFormat::kInt8, kInt4 = KvFormat::kInt4;
+
+INSTANTIATE_TEST_SUITE_P(
+    Checkpoints, EngineDeterminismTest,
+    testing::Values(EngineCase{"llama_gguf", kBF16, 100, 1}, EngineCase{"gemma3", kBF16, 100, 1},
+                    EngineCase{"", kBF16, 12, 2}, EngineCase{"llama_gguf", kInt8, 100, 1},
+                    EngineCase{"llama_gguf", kK8V4, 100, 1}, EngineCase{"gemma3", kInt4, 100, 1},
+                    EngineCase{"", kInt8, 12, 2}),
+    EngineCaseName);
 INSTANTIATE_TEST_SUITE_P(Checkpoints, EnginePreemptionTest,
-                         testing::Values(EngineCase{"llama_gguf", 100, 1},
-                                         EngineCase{"gemma3", 100, 1}),
+                         testing::Values(EngineCase{"llama_gguf", kBF16, 100, 1},
+                                         EngineCase{"gemma3", kBF16, 100, 1},
+                                         EngineCase{"llama_gguf", kInt8, 100, 1},
+                                         EngineCase{"gemma3", kInt4, 100, 1},
+                                         EngineCase{"llama_gguf", KvFormat::kFp8E4M3, 100, 1}),
                          EngineCaseName);
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kvasir/engine/engine.h"
+#include "kvasir/engine/memory_plan.h"
 #include "tests/oracle/logits_runner.h"
 
 namespace kvasir {
@@ -31,7 +32,7 @@ class SpyModel final : public Model {
     return model_.ActivationBytes(row_count, logit_row_count);
   }
   size_t row_count_max() const override { return model_.row_count_max(); }
-  KvBlockLayout KvLayout(KvFormat format) const override { return model_.KvLayout(format); }
+  KvBlockLayout KvLayout(KvFormats formats) const override { return model_.KvLayout(formats); }
   Status Forward(const Batch& batch, MatrixView<float> logits) override {
     KVASIR_RETURN_IF_ERROR(model_.Forward(batch, logits));
     row_count += batch.tokens.size();
@@ -71,7 +72,7 @@ class Collector final : public TokenSink {
 
 struct Case {
   std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
-  KvFormat format;
+  KvFormats format;
   size_t prompt_count;
   size_t answer_tokens;
 };
@@ -129,7 +130,8 @@ class PrefixCacheModelTest : public testing::TestWithParam<Case> {
     EngineOptions options;
     options.context_tokens = 256;
     options.kv_format = GetParam().format;
-    options.kv_bytes = block_count * loaded_.model->KvLayout(options.kv_format).block_bytes();
+    const MemoryPlan plan = PlanMemory(*loaded_.model, options).value();
+    options.kv_bytes = block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
     return options;
   }
 
@@ -231,13 +233,21 @@ TEST_P(PrefixCacheModelTest, AHitNeverChangesAnAnswer) {
 std::string CaseName(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
   return (c.checkpoint.empty() ? "default_model" : c.checkpoint) + "_kv_" +
-         std::string(KvFormatName(c.format));
+         std::string(KvFormatName(c.format.k)) +
+         (c.format.k == c.format.v ? "" : "_" + std::string(KvFormatName(c.format.v)));
 }
+
+constexpr KvFormats kK8V4 = {KvFormat::kInt8, KvFormat::kInt4};
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, PrefixCacheModelTest,
                          testing::Values(Case{"llama_gguf", KvFormat::kBF16, 36, 24},
                                          Case{"llama_gguf", KvFormat::kF32, 36, 24},
                                          Case{"gemma3", KvFormat::kBF16, 36, 24},
+                                         Case{"llama_gguf", KvFormat::kInt8, 36, 24},
+                                         Case{"llama_gguf", kK8V4, 36, 24},
+                                         Case{"gemma3", KvFormat::kInt4, 36, 24},
+                                         Case{"gemma3", KvFormat::kFp8E4M3, 36, 24},
+                                         Case{"", KvFormat::kInt8, 24, 8},
                                          Case{"", KvFormat::kBF16, 24, 8}),
                          CaseName);
 

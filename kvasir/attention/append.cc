@@ -1,6 +1,7 @@
 #include "kvasir/attention/append.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kvasir/base/check.h"
 #include "kvasir/formats/float16.h"
@@ -37,29 +38,50 @@ void AppendBF16(const KvBlockLayout& layout, uint32_t token, const float* k, con
   for (uint32_t d = 0; d < head_dim; ++d) v_to[2 * size_t{d}] = BF16FromF32(v[d]);
 }
 
+// A sequence whose last block is another than the first that its rows lie in has begun the first
+// one in the open slot, which the last one needs now: what is there moves to the staging slot.
+void MoveOpenBlocks(const PagedKv& kv, uint32_t layer, std::span<const int32_t> qo_indptr) {
+  const OpenKv& open = *kv.open;
+  for (size_t b = 0; b < kv.batch_size(); ++b) {
+    if (open.own_indptr[b + 1] - open.own_indptr[b] < 2) continue;
+    const int32_t first_token = kv.KvLen(b) - (qo_indptr[b + 1] - qo_indptr[b]);
+    if (first_token % int32_t{kKvBlockTokens} == 0) continue;
+    const int32_t from = open.own_slots[size_t(open.own_indptr[b + 1]) - 1];
+    const int32_t to = open.own_slots[size_t(open.own_indptr[b])];
+    std::memcpy(open.Tiles(to, layer), open.Tiles(from, layer), open.LayerBytes());
+  }
+}
+
 }  // namespace
 
 void AppendPagedKv(const PagedKv& kv, uint32_t layer, std::span<const int32_t> qo_indptr,
                    MatrixView<const float> k, MatrixView<const float> v, ThreadPool& pool) {
   KVASIR_CHECK(!kv.rows);
-  const KvBlockLayout& layout = kv.layout;
+  const bool quantized = kv.layout.quantized();
+  KVASIR_CHECK(!quantized || kv.open.has_value());
+  const KvBlockLayout& layout = quantized ? kv.open->layout : kv.layout;
   const size_t columns = size_t{layout.kv_head_count} * layout.head_dim;
   KVASIR_CHECK(layer < layout.layer_count && qo_indptr.size() == kv.batch_size() + 1);
   const size_t rows = size_t(qo_indptr.back());
   KVASIR_CHECK(k.rows() == rows && v.rows() == rows);
   KVASIR_CHECK(k.cols() == columns && v.cols() == columns);
+  if (quantized) MoveOpenBlocks(kv, layer, qo_indptr);
 
+  const auto layer_of = [&](size_t sequence, int32_t block) {
+    if (quantized) return kv.open->Tiles(kv.open->Slot(sequence, block), layer);
+    const size_t page = size_t(kv.kv_indptr[sequence] + block);
+    return kv.Page(kv.kv_indices[page]) + layout.LayerOffset(layer);
+  };
   const auto append_row = [&](size_t row, size_t sequence) {
     const int32_t token = kv.KvLen(sequence) - (qo_indptr[sequence + 1] - int32_t(row));
     if (token < 0) return;  // more queries than keys: this one has no place
-    const size_t page = size_t(kv.kv_indptr[sequence]) + size_t(token) / kKvBlockTokens;
-    std::byte* block = kv.Page(kv.kv_indices[page]);
+    std::byte* tiles = layer_of(sequence, token / int32_t{kKvBlockTokens});
     const uint32_t offset = uint32_t(token) % kKvBlockTokens;
     for (uint32_t head = 0; head < layout.kv_head_count; ++head) {
       const float* k_from = k.row(row) + size_t{head} * layout.head_dim;
       const float* v_from = v.row(row) + size_t{head} * layout.head_dim;
-      std::byte* k_tile = block + layout.KTileOffset(layer, head);
-      std::byte* v_tile = block + layout.VTileOffset(layer, head);
+      std::byte* k_tile = tiles + layout.KTileOffset(0, head);
+      std::byte* v_tile = tiles + layout.VTileOffset(0, head);
       if (layout.format == KvFormat::kF32) {
         AppendF32(layout, offset, k_from, v_from, reinterpret_cast<float*>(k_tile),
                   reinterpret_cast<float*>(v_tile));

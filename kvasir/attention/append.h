@@ -19,7 +19,8 @@ namespace kvasir {
 
 // For blocks: writes k and v [rows, num_kv_heads * head_dim] of layer `layer`: row qo_indptr[b] + i
 // is token kv.KvLen(b) - q_len(b) + i of sequence b. bf16 rounds to nearest even. Pages must be
-// writable and not shared.
+// writable and not shared. With a quantised layout the rows go to the slots of kv.open, and
+// SealPagedKv encodes what is complete.
 void AppendPagedKv(const PagedKv& kv, uint32_t layer, std::span<const int32_t> qo_indptr,
                    MatrixView<const float> k, MatrixView<const float> v, ThreadPool& pool);
 

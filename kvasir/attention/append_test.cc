@@ -92,7 +92,7 @@ void CheckAppend(uint32_t head_dim, KvFormat format, std::vector<int32_t> q_lens
   for (uint32_t layer : {0u, 2u}) {
     for (size_t page = 0; page < Fixture::kPages; ++page) {
       const std::byte* from = f.kv.Page(int32_t(page)) + f.layout.KTileOffset(layer, 0);
-      for (size_t i = 0; i < f.layout.layer_bytes(); ++i) ASSERT_EQ(from[i], std::byte{0x5A});
+      for (size_t i = 0; i < f.layout.layer_bytes(0); ++i) ASSERT_EQ(from[i], std::byte{0x5A});
     }
   }
 }

@@ -54,6 +54,17 @@ inline TilePlace PlaceOf(const TileRange& tiles, size_t split_tile) {
   return {.token = first, .first = first, .last = (tiles.last - split_tile) * kKvBlockTokens};
 }
 
+// Leaves of the block of rows [*first, *first + *rows) those from the first to the last that see
+// something of the tile at `token`.
+inline void TrimRows(const Item& item, size_t token, size_t* first, size_t* rows) {
+  const auto sees = [&](size_t row) {
+    return size_t(item.scratch.split_end[row]) > token &&
+           size_t(item.scratch.split_begin[row]) < token + kKvBlockTokens;
+  };
+  while (*rows > 1 && !sees(*first)) ++*first, --*rows;
+  while (*rows > 1 && !sees(*first + *rows - 1)) --*rows;
+}
+
 // Logits of every row against the tiles of one split, which begins at `split_tile`.
 template <class Source>
 void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
@@ -70,14 +81,16 @@ void ScoreSplit(const Item& item, const TileRange& tiles, size_t split_tile) {
       if (item.run.spec.rope != nullptr) RotateKeyTile(*item.run.spec.rope, item, t);
     }
     for (size_t row = 0; row < item.row_count; row += item.block_rows) {
-      const size_t rows = item.BlockRowCount(row);
+      size_t rows = item.BlockRowCount(row), first = row;
       const TokenRange seen = UnionOfBlock(item, row, rows);
       if (seen.begin >= token + kKvBlockTokens || seen.end <= token) continue;
-      float* scores = item.scratch.scores + row * kScoreStride + token;
+      if constexpr (Source::kSharesScores) TrimRows(item, token, &first, &rows);
+      const float* q = item.BlockQ(row) + (first - row);
+      float* scores = item.scratch.scores + first * kScoreStride + token;
       if (is_streamed) {
-        Source::ScoreStreamed(item, tile, place, rows, item.BlockQ(row), scores);
+        Source::ScoreStreamed(item, tile, place, rows, q, scores);
       } else {
-        ScoreTile<ScratchTile>(rows, item.BlockQ(row), item.head_dim, {widened, widened}, scores);
+        ScoreTile<ScratchTile>(rows, q, item.head_dim, {widened, widened}, scores);
       }
     }
   }
@@ -211,26 +224,29 @@ void StorePartials(const Item& item, const AttentionStates& states, const SlotOf
   }
 }
 
-template <class Source>
-void AttendItem(const AttentionRun& run, const AttentionWorkItem& work, size_t kv_head,
-                const AttentionScratch& scratch) {
+// Attends split by split with attend_split(begin, end, states), and puts what comes out where the
+// item says.
+template <class AttendSplitFn>
+HWY_INLINE void AttendSplits(const Item& item, const AttendSplitFn& attend_split) {
   using Output = AttentionWorkItem::Output;
-  const Item item(run, work, kv_head, scratch);
-  PackRows(item);
-  const AttentionStates running = AttentionStates::At(scratch.running, item.row_count, item.v_dim);
-  const AttentionStates current = AttentionStates::At(scratch.current, item.row_count, item.v_dim);
+  const AttentionRun& run = item.run;
+  const AttentionWorkItem& work = item.work;
+  const AttentionStates running =
+      AttentionStates::At(item.scratch.running, item.row_count, item.v_dim);
+  const AttentionStates current =
+      AttentionStates::At(item.scratch.current, item.row_count, item.v_dim);
   ClearAttentionStates(running);
   for (int32_t begin = work.kv_begin; begin < work.kv_end; begin += kKvSplitTokens) {
     const int32_t end = std::min(begin + kKvSplitTokens, work.kv_end);
     if (work.output == Output::kSplits) {
-      AttendSplit<Source>(item, begin, end, current);
+      attend_split(begin, end, current);
       StorePartials(item, current, [&](const AttentionPlanRow& row) {
         return row.slot + 1 + (begin - row.folded_end) / kKvSplitTokens;
       });
     } else if (begin == work.kv_begin) {
-      AttendSplit<Source>(item, begin, end, running);
+      attend_split(begin, end, running);
     } else {
-      AttendSplit<Source>(item, begin, end, current);
+      attend_split(begin, end, current);
       MergeStates(current, running);
     }
   }
@@ -241,6 +257,16 @@ void AttendItem(const AttentionRun& run, const AttentionWorkItem& work, size_t k
       FinishQuery(run, running, row, item.Query(row), item.QoHead(row));
     }
   }
+}
+
+template <class Source>
+void AttendItem(const AttentionRun& run, const AttentionWorkItem& work, size_t kv_head,
+                const AttentionScratch& scratch) {
+  const Item item(run, work, kv_head, scratch);
+  PackRows(item);
+  AttendSplits(item, [&](int32_t begin, int32_t end, const AttentionStates& states) {
+    AttendSplit<Source>(item, begin, end, states);
+  });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -30,6 +30,21 @@ inline constexpr size_t kStreamRowsTypical = 8;
 // block do not fall on the same few cache sets.
 inline constexpr size_t kScoreStride = kKvSplitTokens + 16;
 
+// Of quantised KV (code_rows-inl.h): numbers of a row whose codes lie together, as many as a tile
+// has tokens, and the largest codes of queries and of weights: 576 dims * 127 * 2^14 and 256 tokens
+// * 127
+// * 2^15 are below 2^31.
+inline constexpr size_t kCodeChunkNumbers = kKvBlockTokens;
+inline constexpr float kQueryCodeMax = 16383;
+inline constexpr float kWeightCodeMax = 32767;
+
+// Of quantised KV: the key with which the block begins that a query at `position` lies in. It reads
+// what lies before in its encoded form, and nothing else.
+inline int32_t OwnBlockBegin(int32_t position) {
+  constexpr int32_t kTokens = int32_t{kKvBlockTokens};
+  return position < 0 ? 0 : position / kTokens * kTokens;
+}
+
 // What all work items of one Run share.
 struct AttentionRun {
   const AttentionSpec& spec;
@@ -58,10 +73,25 @@ struct AttentionScratch {
   float* v_tile;   // 32 tokens of V, widened to f32, rows padded to a multiple of 16 dims
   float* running;  // states of the rows over the splits so far
   float* current;  // states of the rows over one split
+  // Of quantised KV:
+  int32_t* encoded_begin;  // [rows]: what of split_begin .. split_end the row sees encoded
+  int32_t* encoded_end;    // [rows]
+  int32_t* own_begin;      // [rows]: and what not
+  int32_t* own_end;        // [rows]
+  int16_t* q_codes;        // [dims / 32][rows][32]
+  float* q_scales;         // [rows]
+  int16_t* weight_codes;   // [groups][tiles of a split][rows][32]
+  float* weight_scales;    // [groups][rows]
+  float* value_scales;     // [groups][kKvSplitTokens]
+  float* scale_maxima;     // [groups][tiles of a split]
+  float* scaled_q;         // one query before it is packed
+  int32_t* value_sums;     // [rows, padded v_dim]
 
-  // Bytes for `row_count` rows, a multiple of 64; and their division.
-  static size_t ByteCount(const AttentionSpec& spec, size_t row_count);
-  static AttentionScratch At(std::byte* memory, const AttentionSpec& spec, size_t row_count);
+  // Bytes for `row_count` rows, a multiple of 64; and their division. weight_groups: groups of
+  // dims of V with scales of their own, 0 without quantised KV.
+  static size_t ByteCount(const AttentionSpec& spec, size_t row_count, size_t weight_groups);
+  static AttentionScratch At(std::byte* memory, const AttentionSpec& spec, size_t row_count,
+                             size_t weight_groups);
 };
 
 using AttendFn = void (*)(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
@@ -70,6 +100,8 @@ void AttendItemF32(const AttentionRun& run, const AttentionWorkItem& item, size_
                    const AttentionScratch& scratch);
 void AttendItemBF16(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
                     const AttentionScratch& scratch);
+void AttendItemEncoded(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
+                       const AttentionScratch& scratch);
 void AttendItemRowsF32(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,
                        const AttentionScratch& scratch);
 void AttendItemRowsBF16(const AttentionRun& run, const AttentionWorkItem& item, size_t kv_head,

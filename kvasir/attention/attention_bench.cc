@@ -1,6 +1,6 @@
 // The attention library against this machine and against simpler ways of doing the same:
 //
-//   attention_bench [--threads N] [--target avx2] [--json] [SECTION ...]
+//   attention_bench [--threads N] [--target avx2] [--kv int8,int4] [--json] [SECTION ...]
 //
 //   decode    one token a sequence: share of what memory or arithmetic allows; Zipf lengths beside
 //             equal ones; a plain loop over each query head as the baseline
@@ -8,270 +8,31 @@
 //   cascade   a shared prefix, with and without cascade, beside the model of docs/attention.md
 //   memory    blocks, NHD and HND rows, page sizes
 //   plan      microseconds of planning
+//   kv        decode and prefill over the formats of --kv (all, by default), beside bf16
 //
 // Outputs are compared before anything is timed. The two sides of a ratio take turns; it is given
 // as median (min - max) over the rounds. Layers rotate, so that keys and values of decode come from
 // memory and not from the cache.
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "kvasir/attention/append.h"
 #include "kvasir/attention/batch_attention.h"
-#include "kvasir/base/aligned_buffer.h"
+#include "kvasir/attention/bench_workload.h"
 #include "kvasir/base/thread_pool.h"
-#include "kvasir/formats/float16.h"
 #include "kvasir/kernels/cpu_target.h"
 #include "kvasir/kernels/peaks.h"
 
 namespace kvasir {
 namespace {
-
-double Now() {
-  using Clock = std::chrono::steady_clock;
-  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
-}
-
-// Median, smallest and largest of some measurements.
-struct Spread {
-  double median = 0, min = 0, max = 0;
-
-  static Spread Of(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return {values[values.size() / 2], values.front(), values.back()};
-  }
-};
-
-// Seconds of each function in rounds that take turns; the first round is not counted.
-std::vector<std::vector<double>> TakeTurns(const std::vector<std::function<void()>>& functions,
-                                           int rounds) {
-  std::vector<std::vector<double>> seconds(functions.size());
-  for (int round = -1; round < rounds; ++round) {
-    for (size_t i = 0; i < functions.size(); ++i) {
-      const double start = Now();
-      functions[i]();
-      if (round >= 0) seconds[i].push_back(Now() - start);
-    }
-  }
-  return seconds;
-}
-
-Spread Ratio(const std::vector<double>& over, const std::vector<double>& under) {
-  std::vector<double> ratios;
-  for (size_t i = 0; i < over.size(); ++i) ratios.push_back(over[i] / under[i]);
-  return Spread::Of(ratios);
-}
-
-[[noreturn]] void Die(const std::string& why) {
-  std::fprintf(stderr, "attention_bench: %s\n", why.c_str());
-  std::exit(1);
-}
-
-struct Shape {
-  AttentionSpec spec;
-  std::vector<int32_t> q_lens;
-  std::vector<int32_t> kv_lens;
-  int32_t shared_tokens = 0;  // that all sequences hold in the same pages, a multiple of the page
-  KvFormat format = KvFormat::kBF16;
-  int32_t page_size = 0;  // 0 = blocks, else rows
-  bool is_hnd = false;
-  bool shuffles_pages = false;
-
-  double tokens() const {
-    double sum = 0;
-    for (const int32_t len : kv_lens) sum += len;
-    return sum;
-  }
-};
-
-AttentionSpec MakeSpec(uint32_t group, uint32_t kv_heads, uint32_t head_dim) {
-  return {group * kv_heads, kv_heads, head_dim, 1.0f / std::sqrt(float(head_dim))};
-}
-
-// Decode reads enough layers that one round of all of them exceeds any last-level cache we know of.
-constexpr size_t kColdBytes = size_t{256} << 20;
-
-// Keys and values of one batch, random, in as many layers as the memory of `byte_count` holds.
-class Workload {
- public:
-  Workload(const Shape& shape, size_t byte_count, ThreadPool& pool) : shape_(shape), pool_(pool) {
-    const int32_t page_size = shape.page_size == 0 ? 32 : shape.page_size;
-    int32_t page_count = shape.shared_tokens / page_size;
-    for (size_t b = 0; b < shape.kv_lens.size(); ++b) {
-      const int32_t pages = (shape.kv_lens[b] + page_size - 1) / page_size;
-      qo_indptr_.push_back(qo_indptr_.back() + shape.q_lens[b]);
-      kv_indptr_.push_back(kv_indptr_.back() + pages);
-      last_page_len_.push_back((shape.kv_lens[b] - 1) % page_size + 1);
-      for (int32_t i = 0; i < pages; ++i) {
-        indices_.push_back(i < shape.shared_tokens / page_size ? i : page_count++);
-      }
-    }
-    if (shape.shuffles_pages) ShufflePages(page_count);
-    MakeMemory(page_size, size_t(page_count), byte_count);
-    kv_.page_size = page_size;
-    kv_.page_count = size_t(page_count);
-    kv_.kv_indptr = kv_indptr_;
-    kv_.kv_indices = indices_;
-    kv_.kv_last_page_len = last_page_len_;
-    std::mt19937 random(1);
-    q_.resize(rows() * columns());
-    for (float& x : q_) x = float(random()) * 0x1p-31f - 1.0f;
-    out_.assign(q_.size(), 0);
-  }
-
-  size_t rows() const { return size_t(qo_indptr_.back()); }
-  size_t columns() const { return size_t{shape_.spec.num_qo_heads} * shape_.spec.head_dim; }
-  size_t layer_count() const { return layers_.size(); }
-  const PagedKv& kv() const { return kv_; }
-  const std::vector<int32_t>& qo_indptr() const { return qo_indptr_; }
-  const std::vector<float>& out() const { return out_; }
-  double layer_bytes() const {  // read once if every page of a sequence is read by it alone
-    return shape_.tokens() * 2 * shape_.spec.num_kv_heads * shape_.spec.head_dim *
-           (shape_.format == KvFormat::kF32 ? 4 : 2);
-  }
-
-  BatchAttentionPlan Plan(const AttentionCosts& costs, bool cascade) const {
-    BatchAttentionPlan plan;
-    const AttentionPlanOptions options = {pool_.thread_count(), cascade, costs};
-    const Status status = PlanBatchAttention(shape_.spec, qo_indptr_, kv_, options, &plan);
-    if (!status.ok()) Die(status.message());
-    return plan;
-  }
-  void Run(const BatchAttentionPlan& plan) {
-    for (size_t layer = 0; layer < layers_.size(); ++layer) {
-      plan.Run(layers_[layer], uint32_t(layer),
-               MatrixView<const float>(q_.data(), rows(), columns()),
-               MatrixView(out_.data(), rows(), columns()), pool_);
-    }
-  }
-
-  // The same by a plain loop: each query head reads its keys and values for itself, one position
-  // after the other. Rows only, f32.
-  void RunNaive() {
-    const size_t dim = shape_.spec.head_dim, group = shape_.spec.group_size();
-    for (size_t layer = 0; layer < layers_.size(); ++layer) {
-      const PagedKv& kv = layers_[layer];
-      const size_t heads = shape_.spec.num_qo_heads;
-      pool_.ParallelFor(rows() * heads, [&](size_t task, size_t) {
-        const size_t b = task / heads, head = task % heads;  // decode: one row a sequence
-        std::vector<float> scores(size_t(kv.KvLen(b)));
-        const float* q = &q_[b * columns() + head * dim];
-        float max = -INFINITY;
-        for (size_t t = 0; t < scores.size(); ++t) {
-          const float* k = NaiveRow(kv, b, t, head / group, false);
-          float sum = 0;
-          for (size_t d = 0; d < dim; ++d) sum += q[d] * k[d];
-          scores[t] = sum * shape_.spec.sm_scale;
-          max = std::max(max, scores[t]);
-        }
-        std::vector<float> acc(dim, 0.0f);
-        float total = 0;
-        for (size_t t = 0; t < scores.size(); ++t) {
-          const float weight = std::exp(scores[t] - max);
-          const float* v = NaiveRow(kv, b, t, head / group, true);
-          total += weight;
-          for (size_t d = 0; d < dim; ++d) acc[d] += weight * v[d];
-        }
-        for (size_t d = 0; d < dim; ++d) out_[b * columns() + head * dim + d] = acc[d] / total;
-      });
-    }
-  }
-
- private:
-  static const float* NaiveRow(const PagedKv& kv, size_t b, size_t t, size_t head, bool value) {
-    const KvRowStrides& s = value ? kv.rows->v_strides : kv.rows->k_strides;
-    const std::byte* base = value ? kv.rows->v : kv.rows->k;
-    const size_t page = size_t(kv.PageId(b, 0, t / size_t(kv.page_size)));
-    return reinterpret_cast<const float*>(base) + page * size_t(s.page) +
-           t % size_t(kv.page_size) * size_t(s.token) + head * size_t(s.head);
-  }
-
-  void ShufflePages(int32_t page_count) {
-    std::vector<int32_t> ids(static_cast<size_t>(page_count));
-    for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i);
-    std::mt19937 random(2);
-    std::shuffle(ids.begin(), ids.end(), random);
-    for (int32_t& page : indices_) page = ids[size_t(page)];
-  }
-
-  void MakeMemory(int32_t page_size, size_t page_count, size_t byte_count) {
-    const AttentionSpec& spec = shape_.spec;
-    const size_t number_bytes = shape_.format == KvFormat::kF32 ? 4 : 2;
-    const size_t numbers =
-        page_count * size_t(page_size) * spec.num_kv_heads * spec.head_dim;  // of K or V
-    const size_t layer_bytes = 2 * numbers * number_bytes;
-    const size_t layers = std::clamp<size_t>(byte_count / layer_bytes + 1, 1, 64);
-    if (shape_.page_size == 0) {
-      kv_.layout = {uint32_t(layers), spec.num_kv_heads, spec.head_dim, shape_.format};
-      memory_ = Allocate(page_count * kv_.layout.block_bytes());
-      kv_.base = memory_.data();
-    } else {
-      memory_ = Allocate(layers * layer_bytes);
-      const KvRowStrides strides =
-          shape_.is_hnd ? KvRowStrides::Hnd(page_size, spec.num_kv_heads, spec.head_dim)
-                        : KvRowStrides::Nhd(page_size, spec.num_kv_heads, spec.head_dim);
-      kv_.rows = KvRows{.type = number_bytes == 4 ? KvRowType::kF32 : KvRowType::kBF16,
-                        .k = memory_.data(),
-                        .v = memory_.data() + layer_bytes / 2,
-                        .k_strides = strides,
-                        .v_strides = strides,
-                        .k_tail_strides = {}};
-    }
-    Fill();
-    layers_.assign(layers, PagedKv());
-    for (size_t layer = 0; layer < layers; ++layer) {
-      PagedKv& view = layers_[layer] = kv_;
-      if (view.rows) {
-        view.rows->k += layer * layer_bytes;
-        view.rows->v += layer * layer_bytes;
-      }
-      view.page_size = page_size;
-      view.page_count = page_count;
-      view.kv_indptr = kv_indptr_;
-      view.kv_indices = indices_;
-      view.kv_last_page_len = last_page_len_;
-    }
-  }
-
-  static AlignedBuffer Allocate(size_t bytes) {
-    Result<AlignedBuffer> memory = AlignedBuffer::Allocate(bytes);
-    if (!memory.ok()) Die(memory.status().message());
-    return std::move(memory).value();
-  }
-
-  // Small numbers of both signs, the same everywhere that they are read as.
-  void Fill() {
-    std::mt19937 random(3);
-    std::vector<float> numbers(4096);
-    for (float& x : numbers) x = F32FromBF16(BF16FromF32(float(random()) * 0x1p-31f - 1.0f));
-    if (shape_.format == KvFormat::kF32) {
-      float* to = memory_.as<float>();
-      for (size_t i = 0; i < memory_.size() / 4; ++i) to[i] = numbers[(i * 7 + i / 4096) % 4096];
-    } else {
-      uint16_t* to = memory_.as<uint16_t>();
-      for (size_t i = 0; i < memory_.size() / 2; ++i) {
-        to[i] = BF16FromF32(numbers[(i * 7 + i / 4096) % 4096]);
-      }
-    }
-  }
-
-  Shape shape_;
-  ThreadPool& pool_;
-  AlignedBuffer memory_;
-  std::vector<int32_t> qo_indptr_ = {0}, kv_indptr_ = {0}, indices_, last_page_len_;
-  PagedKv kv_;
-  std::vector<PagedKv> layers_;
-  std::vector<float> q_, out_;
-};
 
 void ExpectSame(const std::vector<float>& a, const std::vector<float>& b, float tolerance,
                 const char* what) {
@@ -282,6 +43,9 @@ void ExpectSame(const std::vector<float>& a, const std::vector<float>& b, float 
     }
   }
 }
+
+// Of outputs of numbers in [-1, 1], whose weights are rounded to 2^-16 of the largest.
+constexpr double kKvTolerance = 1e-4;
 
 // What the machine can do, and what the kernels cost on it, for the target in force.
 struct Machine {
@@ -392,6 +156,16 @@ class AttentionBench {
     }
   }
 
+  // Time of bf16 over that of each format, the same shapes: above 1 is faster than bf16.
+  void Formats(const std::vector<KvFormats>& formats) {
+    Title("kv: time of bf16 over that of the format; SmolLM2's heads, and group 4 of head_dim 128");
+    for (const AttentionSpec& spec : {MakeSpec(3, 3, 64), MakeSpec(4, 2, 128)}) {
+      for (const int32_t kv_len : {512, 8192}) {
+        for (const int32_t q_len : {1, 512}) FormatRows(formats, spec, q_len, kv_len);
+      }
+    }
+  }
+
   void PlanTimes() {
     Title("plan: microseconds of PlanBatchAttention, decode of 2048 keys each, 8 kv heads");
     for (const int32_t batch : {1, 16, 64, 256, 1024}) {
@@ -469,6 +243,36 @@ class AttentionBench {
          {"max", gbytes / spread.min / bound}});
   }
 
+  void FormatRows(const std::vector<KvFormats>& formats, const AttentionSpec& spec, int32_t q_len,
+                  int32_t kv_len) {
+    // Tokens behind the last whole block as in the middle of an answer.
+    Shape shape = {.spec = spec, .q_lens = {q_len}, .kv_lens = {q_len == 1 ? kv_len - 15 : kv_len}};
+    // As many layers for every format as exceed the last-level cache in any.
+    const size_t bytes = q_len == 1 ? kColdBytes : 0;
+    shape.layers_max = 1024;
+    Workload base(shape, bytes, pool_);
+    const BatchAttentionPlan base_plan = base.Plan(machine_.costs, false);
+    base.Run(base_plan);
+    base.CheckSomeRows(kKvTolerance);
+    for (const KvFormats format : formats) {
+      shape.format = format;
+      Workload work(shape, bytes, pool_);
+      const BatchAttentionPlan plan = work.Plan(machine_.costs, false);
+      work.Run(plan);
+      work.CheckSomeRows(kKvTolerance);
+      const auto seconds = TakeTurns({[&] { base.Run(base_plan); }, [&] { work.Run(plan); }},
+                                     kv_len < 1024 ? 15 : 7);
+      const Spread ratio = Ratio(seconds[0], seconds[1]);
+      Row(std::string(q_len == 1 ? "decode " : "prefill ") + KvFormatsName(format) + " group " +
+              std::to_string(spec.group_size()) + " dim " + std::to_string(spec.head_dim) +
+              " kv_len " + std::to_string(kv_len),
+          {{"bf16_over", ratio.median},
+           {"min", ratio.min},
+           {"max", ratio.max},
+           {"us_per_layer", Spread::Of(seconds[1]).median * 1e6 / double(work.layer_count())}});
+    }
+  }
+
   void ZipfRow(const std::vector<int32_t>& zipf) {
     int32_t sum = 0;
     for (const int32_t len : zipf) sum += len;
@@ -542,11 +346,26 @@ class AttentionBench {
   Machine machine_;
 };
 
+// "int8,k8v4".
+std::vector<KvFormats> ReadFormats(const std::string& names) {
+  std::vector<KvFormats> formats;
+  for (size_t begin = 0; begin <= names.size();) {
+    const size_t end = std::min(names.find(',', begin), names.size());
+    const std::string name = names.substr(begin, end - begin);
+    const std::optional<KvFormats> format = KvFormatsFromName(name);
+    if (!format) Die("--kv " + name + " is no format; allowed are " + KvFormatsHelp());
+    formats.push_back(*format);
+    begin = end + 1;
+  }
+  return formats;
+}
+
 int Main(int argc, char** argv) {
   size_t threads = 2;
   bool json = false;
   std::set<std::string> sections;
   std::vector<CpuTarget> targets;
+  std::vector<KvFormats> formats;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument == "--json") {
@@ -559,6 +378,8 @@ int Main(int argc, char** argv) {
         if (CpuTargetName(target) == name) targets.push_back(target);
       }
       if (targets.empty()) Die("--target " + name + " is not one that this CPU runs");
+    } else if (argument == "--kv" && i + 1 < argc) {
+      formats = ReadFormats(argv[++i]);
     } else if (argument[0] == '-') {
       Die("unknown option " + argument + "; the file's head says what there is");
     } else {
@@ -570,6 +391,7 @@ int Main(int argc, char** argv) {
       if (target != CpuTarget::kPortable) targets.push_back(target);
     }
   }
+  if (formats.empty()) formats = ReadFormats("int8,k8v4,int4,fp8_e4m3,fp8_e5m2");
   ThreadPool pool(threads);
   for (const CpuTarget target : targets) {
     const ScopedCpuTarget scope(target);
@@ -581,6 +403,7 @@ int Main(int argc, char** argv) {
     if (wants("cascade")) bench.Cascade();
     if (wants("memory")) bench.Memory();
     if (wants("plan")) bench.PlanTimes();
+    if (wants("kv")) bench.Formats(formats);
   }
   return 0;
 }

@@ -22,13 +22,20 @@ namespace kvasir {
 struct TestStorage {
   enum class Kind { kBlocks, kNhd, kHnd, kRagged };
   Kind kind = Kind::kBlocks;
-  KvRowType type = KvRowType::kBF16;  // of blocks: f32 or bf16
+  KvRowType type = KvRowType::kBF16;  // of blocks: f32 or bf16, of quantised ones what is encoded
   int32_t page_size = 32;
+  KvFormats formats = KvFormat::kBF16;  // of blocks
 
   TestStorage() = default;
-  TestStorage(KvFormat format)  // NOLINT: blocks of a format
-      : type(format == KvFormat::kF32 ? KvRowType::kF32 : KvRowType::kBF16) {}
-  TestStorage(Kind k, KvRowType t, int32_t size) : kind(k), type(t), page_size(size) {}
+  TestStorage(KvFormat format) : TestStorage(KvFormats(format)) {}  // NOLINT: blocks of a format
+  TestStorage(KvFormats f)                                          // NOLINT: of two
+      : type(f.k == KvFormat::kF32 ? KvRowType::kF32 : KvRowType::kBF16), formats(f) {}
+  TestStorage(Kind k, KvRowType t, int32_t size)
+      : kind(k),
+        type(t),
+        page_size(size),
+        formats(t == KvRowType::kF32 ? KvFormat::kF32 : KvFormat::kBF16) {}
+  bool quantized() const { return kind == Kind::kBlocks && formats.quantized(); }
   std::string Name() const;
 };
 
@@ -42,6 +49,12 @@ struct TestSequence {
   std::vector<uint8_t> mask;  // [q_len, kv_len] of 0 and 1; all sequences of a batch, or none
   int32_t shared_from = -1;   // the earlier sequence whose pages hold the first tokens too
   int32_t shared_tokens = 0;  // how many; a multiple of the page size
+  // Of quantised blocks, set by TestBatch: what the codec makes of the complete blocks. A query
+  // reads them where they lie before its own block.
+  KvFormats formats = KvFormat::kBF16;
+  std::vector<float> encoded_k;  // [kv_len, num_kv_heads * head_dim]
+  std::vector<float> encoded_v;
+  std::vector<float> v_scales;  // [kv_len, num_kv_heads * head_dim], of each number
 };
 
 // Normal random numbers; K and V rounded to the type, so that the truth sees what the memory holds.
@@ -88,6 +101,8 @@ class TestBatch {
  private:
   void DealPages(std::mt19937& random);
   void MakeBlocks();
+  void MakeOpenBlocks();
+  void EncodeBlocks(size_t sequence);
   void MakeRows();
   void Put(size_t sequence, int32_t token, uint32_t head);
   void PackMasks();
@@ -98,7 +113,8 @@ class TestBatch {
   std::vector<int32_t> qo_indptr_, kv_indptr_, kv_indices_, kv_last_page_len_;
   std::vector<uint8_t> mask_;
   std::vector<int32_t> mask_indptr_;
-  AlignedBuffer memory_, v_memory_;
+  AlignedBuffer memory_, v_memory_, open_memory_, staging_memory_;
+  std::vector<int32_t> own_indptr_, own_slots_, first_own_block_;
   PagedKv kv_;
 };
 
@@ -111,6 +127,9 @@ struct ReferenceOutput {
   // [q_len, num_qo_heads]: the largest sum of weight x |value| of a row's dims, which rounding
   // errors are relative to: where values cancel out, their sum is smaller.
   std::vector<double> scale;
+  // [q_len, num_qo_heads]: what rounding the weights of quantised values to codes may add: six
+  // standard deviations of independent errors of up to half a step.
+  std::vector<double> rounding;
 };
 ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence& sequence);
 

@@ -9,6 +9,7 @@
 #include "kvasir/attention/attention_test_util.h"
 #include "kvasir/base/thread_pool.h"
 #include "kvasir/formats/float16.h"
+#include "kvasir/formats/kv_codec.h"
 
 namespace kvasir {
 
@@ -42,6 +43,7 @@ constexpr int64_t kRowGap = 3;
 std::string TestStorage::Name() const {
   constexpr const char* kKinds[] = {"blocks", "nhd", "hnd", "ragged"};
   constexpr const char* kTypes[] = {"f32", "bf16", "f16"};
+  if (quantized()) return "blocks of " + KvFormatsName(formats);
   return std::string(kKinds[size_t(kind)]) + " of " + kTypes[size_t(type)] + ", pages of " +
          std::to_string(page_size);
 }
@@ -102,6 +104,7 @@ TestBatch::TestBatch(const AttentionSpec& spec, const TestStorage& storage,
   DealPages(random);
   if (storage.kind == TestStorage::Kind::kBlocks) {
     MakeBlocks();
+    if (storage.quantized()) MakeOpenBlocks();
   } else {
     MakeRows();
   }
@@ -112,6 +115,7 @@ TestBatch::TestBatch(const AttentionSpec& spec, const TestStorage& storage,
     for (int32_t t = 0; t < sequences_[b].kv_len; ++t) {
       for (uint32_t head = 0; head < spec.num_kv_heads; ++head) Put(b, t, head);
     }
+    if (storage.quantized()) EncodeBlocks(b);
   }
   PackMasks();
 }
@@ -142,10 +146,80 @@ void TestBatch::MakeBlocks() {
   kv_.layout = {.layer_count = kLayerCount,
                 .kv_head_count = spec_.num_kv_heads,
                 .head_dim = spec_.head_dim,
-                .format = storage_.type == KvRowType::kF32 ? KvFormat::kF32 : KvFormat::kBF16};
+                .format = storage_.formats};
   memory_ = std::move(AlignedBuffer::Allocate(kv_.page_count * kv_.layout.block_bytes())).value();
   std::memset(memory_.data(), 0xFF, memory_.size());  // a NaN in every type
   kv_.base = memory_.data();
+}
+
+// The last block of a sequence in an open slot, the others in staging; slots are dealt from the
+// end.
+void TestBatch::MakeOpenBlocks() {
+  OpenKv open;
+  open.layout = kv_.layout.OpenLayout();
+  int32_t open_count = 0, staging_count = 0;
+  own_indptr_.push_back(0);
+  for (const TestSequence& s : sequences_) {
+    const int32_t first = std::max(s.kv_len - s.q_len, 0) / 32, last = (s.kv_len + 31) / 32;
+    first_own_block_.push_back(first);
+    for (int32_t block = s.q_len == 0 ? last : first; block < last; ++block) {
+      own_slots_.push_back(block + 1 < last ? -1 - staging_count++ : open_count++);
+    }
+    own_indptr_.push_back(int32_t(own_slots_.size()));
+  }
+  for (int32_t& slot : own_slots_) {
+    slot = slot < 0 ? -1 - (staging_count - 1 - (-1 - slot)) : open_count - 1 - slot;
+  }
+  const auto allocate = [](size_t bytes, AlignedBuffer* memory) {
+    *memory = std::move(AlignedBuffer::Allocate(bytes + 64)).value();
+    std::memset(memory->data(), 0xFF, memory->size());
+    return memory->data();
+  };
+  const size_t layer_bytes = open.LayerBytes();
+  open.open_base = allocate(size_t(open_count) * kLayerCount * layer_bytes, &open_memory_);
+  open.staging_base = allocate(size_t(staging_count) * layer_bytes, &staging_memory_);
+  open.own_indptr = own_indptr_;
+  open.own_slots = own_slots_;
+  open.first_own_block = first_own_block_;
+  kv_.open = open;
+}
+
+// The complete blocks of a sequence as codes; what the codec reads in them is what queries behind
+// them see.
+void TestBatch::EncodeBlocks(size_t sequence) {
+  TestSequence& s = sequences_[sequence];
+  const KvBlockLayout& layout = kv_.layout;
+  const size_t dim = layout.head_dim, columns = size_t{layout.kv_head_count} * dim;
+  s.formats = storage_.formats;
+  s.encoded_k = s.k;
+  s.encoded_v = s.v;
+  s.v_scales.assign(s.v.size(), 0.0f);
+  std::vector<float> tile(kKvBlockTokens * dim);
+  for (size_t block = 0; block < size_t(s.kv_len) / kKvBlockTokens; ++block) {
+    std::byte* page = kv_.Page(kv_indices_[size_t(kv_indptr_[sequence]) + block]);
+    for (uint32_t head = 0; head < layout.kv_head_count; ++head) {
+      const auto encode = [&](const KvTile& places, std::byte* to, std::vector<float>* numbers) {
+        const auto number = [&](size_t token, size_t d) -> float& {
+          return (*numbers)[(block * kKvBlockTokens + token) * columns + head * dim + d];
+        };
+        for (size_t i = 0; i < tile.size(); ++i) tile[i] = number(i / dim, i % dim);
+        EncodeKvTile(places, tile.data(), to);
+        for (size_t i = 0; i < tile.size(); ++i) {
+          number(i / dim, i % dim) =
+              DecodeKvNumber(places, to, uint32_t(i / dim), uint32_t(i % dim));
+        }
+      };
+      encode(layout.KTile(kLayer), page + layout.KTileOffset(kLayer, head), &s.encoded_k);
+      const KvTile v_tile = layout.VTile(kLayer);
+      std::byte* values = page + layout.VTileOffset(kLayer, head);
+      encode(v_tile, values, &s.encoded_v);
+      if (!IsInteger(v_tile.format)) continue;
+      for (size_t i = 0; i < tile.size(); ++i) {
+        s.v_scales[(block * kKvBlockTokens + i / dim) * columns + head * dim + i % dim] =
+            LoadF16(values + v_tile.ScaleByte(uint32_t(i / dim), uint32_t(i % dim)));
+      }
+    }
+  }
 }
 
 void TestBatch::MakeRows() {
@@ -180,9 +254,15 @@ void TestBatch::Put(size_t sequence, int32_t token, uint32_t head) {
   const uint32_t slot = uint32_t(token % kv_.page_size);
   const size_t number_bytes = KvRowTypeBytes(storage_.type);
   if (!kv_.rows) {
-    const KvBlockLayout& layout = kv_.layout;
-    std::byte* k_tile = kv_.Page(page) + layout.KTileOffset(kLayer, head);
-    std::byte* v_tile = kv_.Page(page) + layout.VTileOffset(kLayer, head);
+    const int32_t block = token / kv_.page_size;
+    const bool is_open = storage_.quantized();
+    if (is_open && (s.q_len == 0 || block < first_own_block_[sequence])) return;
+    const KvBlockLayout& layout = is_open ? kv_.open->layout : kv_.layout;
+    const uint32_t layer = is_open ? 0 : kLayer;
+    std::byte* tiles =
+        is_open ? kv_.open->Tiles(kv_.open->Slot(sequence, block), kLayer) : kv_.Page(page);
+    std::byte* k_tile = tiles + layout.KTileOffset(layer, head);
+    std::byte* v_tile = tiles + layout.VTileOffset(layer, head);
     for (uint32_t d = 0; d < layout.head_dim; ++d) {
       StoreNumber(k_tile + number_bytes * layout.KElement(slot, d), k[d], storage_.type);
       StoreNumber(v_tile + number_bytes * layout.VElement(slot, d), v[d], storage_.type);
@@ -275,6 +355,65 @@ bool IsVisible(const AttentionSpec& spec, const TestSequence& s, int32_t i, int6
   return !spec.causal || key <= position;
 }
 
+// A scaled query as the kernels multiply it with integer codes: rounded to int16 (attend.h).
+std::vector<double> RoundedQuery(const AttentionSpec& spec, const float* numbers) {
+  std::vector<float> scaled(numbers, numbers + spec.head_dim);
+  float largest = 0;
+  for (float& x : scaled) {
+    x *= spec.sm_scale;
+    largest = std::max(largest, std::abs(x));
+  }
+  std::vector<double> rounded;
+  for (const float x : scaled) {
+    const double code = largest == 0 ? 0 : std::nearbyint(x * (16383 / largest));
+    rounded.push_back(code * double(largest) / 16383);
+  }
+  return rounded;
+}
+
+// What rounding weights [begin, split_end) to codes may add to a row: a step is 1/32767 of the
+// largest weight of the split times the largest scale of the tiles [begin, end) that it reads as
+// integers, apart for each group of scales; dims is one group.
+double RoundingOfSplit(const TestSequence& s, const std::vector<double>& weights, size_t begin,
+                       size_t end, size_t column, size_t columns, size_t dims) {
+  const size_t split_end = std::min(begin + size_t{kKvSplitTokens}, weights.size());
+  const double largest =
+      *std::max_element(weights.begin() + ptrdiff_t(begin), weights.begin() + ptrdiff_t(split_end));
+  double scale_max = 0, worst = 0;
+  for (size_t t = begin; t < end; ++t) {
+    scale_max = std::max(scale_max, std::abs(double(s.v_scales[t * columns + column])));
+  }
+  for (size_t d = 0; d < dims; ++d) {
+    double squares = 0;
+    for (size_t t = begin; t < end; ++t) {
+      const double scale = double(s.v_scales[t * columns + column + d]);
+      const double code = scale == 0 ? 0 : double(s.encoded_v[t * columns + column + d]) / scale;
+      squares += code * code;
+    }
+    worst = std::max(worst, std::sqrt(squares));
+  }
+  return 6 * largest * scale_max / 32767 * worst / std::sqrt(12.0);
+}
+
+// The same of a whole row, whose keys from `own` on are not encoded.
+double RoundingOfRow(const AttentionSpec& spec, const TestSequence& s,
+                     const std::vector<double>& weights, size_t own, size_t kv_head) {
+  if (s.v_scales.empty() || !IsInteger(s.formats.v)) return 0;
+  const size_t dim = spec.head_dim, columns = spec.num_kv_heads * dim;
+  const size_t group = s.formats.v == KvFormat::kInt4 ? 32 : dim;
+  double worst = 0;
+  for (size_t d = 0; d < dim; d += group) {
+    double sum = 0;
+    for (size_t begin = 0; begin < own; begin += size_t{kKvSplitTokens}) {
+      const size_t end = std::min(begin + size_t{kKvSplitTokens}, own);
+      sum += RoundingOfSplit(s, weights, begin, end, kv_head * dim + d, columns,
+                             std::min(group, dim - d));
+    }
+    worst = std::max(worst, sum);
+  }
+  return worst;
+}
+
 }  // namespace
 
 ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence& s) {
@@ -284,18 +423,23 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
   reference.out.assign(size_t(s.q_len) * spec.num_qo_heads * v_dim, 0.0);
   for (int32_t i = 0; i < s.q_len; ++i) {
     const int64_t position = int64_t{s.kv_len} - s.q_len + i;
+    const int64_t own = s.encoded_k.empty() ? 0 : std::max<int64_t>(position, 0) / 32 * 32;
     for (size_t head = 0; head < spec.num_qo_heads; ++head) {
       const size_t row = size_t(i) * spec.num_qo_heads + head;
-      const std::vector<double> q = Rotated(spec, &s.q[row * dim], position);
+      const std::vector<double> whole_q = Rotated(spec, &s.q[row * dim], position);
+      const std::vector<double> rounded_q = RoundedQuery(spec, &s.q[row * dim]);
       std::vector<double> logits(size_t(s.kv_len), -kInf);
       double max = spec.sinks.empty() ? -kInf : double(spec.sinks[head]);
       for (int64_t t = 0; t < s.kv_len; ++t) {
         if (!IsVisible(spec, s, i, t)) continue;
         const size_t key = size_t(t) * spec.num_kv_heads + head / group;
-        const std::vector<double> k = Rotated(spec, &s.k[key * dim], t);
+        const std::vector<double> k =
+            Rotated(spec, t < own ? &s.encoded_k[key * dim] : &s.k[key * dim], t);
+        const bool is_rounded = t < own && IsInteger(s.formats.k);
+        const std::vector<double>& q = is_rounded ? rounded_q : whole_q;
         double dot = 0;
         for (size_t d = 0; d < dim; ++d) dot += q[d] * k[d];
-        dot *= double(spec.sm_scale);
+        if (!is_rounded) dot *= double(spec.sm_scale);
         if (!spec.alibi_slopes.empty()) {
           dot += double(spec.alibi_slopes[head]) * double(t - position);
         }
@@ -309,10 +453,11 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
         sum += std::exp(logits[size_t(t)] - max);
       }
       reference.lse.push_back(sum > 0 ? max + std::log(sum) : -kInf);
-      std::vector<double> magnitudes(v_dim);
+      std::vector<double> magnitudes(v_dim), weights(size_t(s.kv_len));
       for (int64_t t = 0; t < s.kv_len && sum > 0; ++t) {
-        const float* v = &s.v[(size_t(t) * spec.num_kv_heads + head / group) * v_dim];
-        const double weight = std::exp(logits[size_t(t)] - max) / sum;
+        const std::vector<float>& values = t < own ? s.encoded_v : s.v;
+        const float* v = &values[(size_t(t) * spec.num_kv_heads + head / group) * v_dim];
+        const double weight = weights[size_t(t)] = std::exp(logits[size_t(t)] - max) / sum;
         if (weight == 0) continue;
         for (size_t d = 0; d < v_dim; ++d) {
           reference.out[row * v_dim + d] += weight * double(v[d]);
@@ -320,6 +465,8 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
         }
       }
       reference.scale.push_back(*std::max_element(magnitudes.begin(), magnitudes.end()));
+      reference.rounding.push_back(
+          RoundingOfRow(spec, s, weights, size_t(std::min<int64_t>(own, s.kv_len)), head / group));
     }
   }
   return reference;
@@ -352,6 +499,7 @@ ReferenceOutput Concatenate(const std::vector<ReferenceOutput>& parts) {
     all.out.insert(all.out.end(), part.out.begin(), part.out.end());
     all.lse.insert(all.lse.end(), part.lse.begin(), part.lse.end());
     all.scale.insert(all.scale.end(), part.scale.begin(), part.scale.end());
+    all.rounding.insert(all.rounding.end(), part.rounding.begin(), part.rounding.end());
   }
   return all;
 }

@@ -9,8 +9,11 @@ namespace kvasir {
 
 namespace {
 
-AttendFn AttendFunction(const PagedKv& kv) {
-  if (!kv.rows) return kv.layout.format == KvFormat::kF32 ? AttendItemF32 : AttendItemBF16;
+AttendFn AttendFunction(const PagedKv& kv, uint32_t layer) {
+  if (!kv.rows) {
+    if (kv.layout.quantized()) return AttendItemEncoded;
+    return kv.layout.formats(layer).k == KvFormat::kF32 ? AttendItemF32 : AttendItemBF16;
+  }
   switch (kv.rows->type) {
     case KvRowType::kF32:
       return AttendItemRowsF32;
@@ -37,6 +40,7 @@ void BatchAttentionPlan::Run(const PagedKv& kv, uint32_t layer, MatrixView<const
   if (work_items_.empty()) return;
   KVASIR_CHECK(!kv.rows == is_blocks_ && kv.batch_size() == batch_size_);
   KVASIR_CHECK(kv.rows || layer < kv.layout.layer_count);
+  KVASIR_CHECK(kv.rows || kv.layout.quantized() == (weight_groups_ > 0));
   KVASIR_CHECK(q.rows() == rows_.size() && q.cols() == spec_.num_qo_heads * spec_.head_dim);
   KVASIR_CHECK(out.rows() == rows_.size() && out.cols() == spec_.num_qo_heads * spec_.v_dim());
   KVASIR_CHECK(lse.rows() == 0 || (lse.rows() == rows_.size() && lse.cols() == spec_.num_qo_heads));
@@ -51,11 +55,11 @@ void BatchAttentionPlan::Run(const PagedKv& kv, uint32_t layer, MatrixView<const
                             .out = out,
                             .lse = lse,
                             .partials = workspace_.as<float>()};
-  const AttendFn attend = AttendFunction(kv);
-  const size_t scratch_bytes = AttentionScratch::ByteCount(spec_, row_count_max_);
+  const AttendFn attend = AttendFunction(kv, layer);
+  const size_t scratch_bytes = AttentionScratch::ByteCount(spec_, row_count_max_, weight_groups_);
   const auto scratch_of = [&](size_t worker) {
     return AttentionScratch::At(workspace_.data() + scratch_offset_ + worker * scratch_bytes, spec_,
-                                row_count_max_);
+                                row_count_max_, weight_groups_);
   };
   const size_t heads = spec_.num_kv_heads;
   pool.ParallelFor(work_items_.size() * heads, [&](size_t task, size_t worker) {

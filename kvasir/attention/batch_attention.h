@@ -106,6 +106,7 @@ class BatchAttentionPlan {
   size_t batch_size_ = 0;
   size_t key_bytes_ = 0;  // of a key and its value, for one KV head
   bool is_blocks_ = true;
+  size_t weight_groups_ = 0;   // of quantised KV: AttentionScratch
   size_t thread_count_ = 0;    // that the workspace has scratch for
   size_t row_count_max_ = 0;   // of a work item, in (query, head) pairs
   size_t scratch_offset_ = 0;  // of the first worker's scratch in the workspace

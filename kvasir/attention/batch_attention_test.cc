@@ -27,8 +27,9 @@ double RelativeError(const std::vector<float>& out, size_t first, const Referenc
                      size_t row_size) {
   double worst = 0;
   for (size_t i = 0; i < truth.out.size(); ++i) {
-    const double error = std::abs(double(out[first + i]) - truth.out[i]);
-    if (error == 0) continue;
+    const double error =
+        std::abs(double(out[first + i]) - truth.out[i]) - truth.rounding[i / row_size];
+    if (error <= 0) continue;
     const double relative = error / truth.scale[i / row_size];
     worst = std::isfinite(relative) ? std::max(worst, relative) : INFINITY;
   }
@@ -142,15 +143,25 @@ TestStorage PickStorage(std::mt19937& random) {
   return TestStorage(kind, Pick(kTypes, random), Pick(kPageSizes, random));
 }
 
+TestStorage PickQuantized(std::mt19937& random) {
+  constexpr KvFormat kFormats[] = {KvFormat::kBF16,   KvFormat::kInt8, KvFormat::kInt8,
+                                   KvFormat::kInt4,   KvFormat::kInt4, KvFormat::kFp8E4M3,
+                                   KvFormat::kFp8E5M2};
+  KvFormats formats;
+  while (!formats.quantized()) formats = {Pick(kFormats, random), Pick(kFormats, random)};
+  return formats;
+}
+
 // One random batch; some of its sequences share leading pages with the first.
-void CheckRandomCase(uint32_t seed) {
+void CheckRandomCase(uint32_t seed, TestStorage (*pick_storage)(std::mt19937&)) {
   constexpr int32_t kKvLens[] = {0, 1, 2, 13, 31, 32, 33, 97, 127, 255, 256, 257, 511, 523, 700};
   constexpr int32_t kQLens[] = {0, 1, 1, 1, 2, 3, 5, 17, 33, 67};
   constexpr double kWorkMax = 2e6;  // multiply-adds of the truth: keeps the test short
   std::mt19937 random(seed);
-  const TestStorage storage = PickStorage(random);
+  const TestStorage storage = pick_storage(random);
   OwnedSpec owned;
   PickSpec(random, storage.kind != TestStorage::Kind::kBlocks, &owned);
+  if (storage.quantized()) owned.spec.rope = nullptr;
   const AttentionSpec& spec = owned.spec;
   double work = 0;
   std::vector<TestSequence> sequences;
@@ -180,16 +191,22 @@ void CheckRandomCase(uint32_t seed) {
 }
 
 // KVASIR_ATTENTION_CASES sets how many; scripts/soak runs 10,000.
-TEST(BatchAttentionTest, AgreesWithTheTruthOnRandomBatches) {
+void CheckRandomCases(uint32_t count, TestStorage (*pick_storage)(std::mt19937&)) {
   const char* cases = std::getenv("KVASIR_ATTENTION_CASES");
-  const uint32_t count = cases != nullptr ? uint32_t(std::atoi(cases)) : 400;
+  if (cases != nullptr) count = uint32_t(std::atoi(cases));
   for (uint32_t i = 0; i < count; ++i) {
-    CheckRandomCase(20240607 + i);
-    if (HasFailure()) {
+    CheckRandomCase(20240607 + i, pick_storage);
+    if (testing::Test::HasFailure()) {
       ADD_FAILURE() << "case " << i;
       break;
     }
   }
+}
+
+TEST(BatchAttentionTest, AgreesWithTheTruthOnRandomBatches) { CheckRandomCases(400, PickStorage); }
+
+TEST(BatchAttentionTest, AgreesWithTheTruthOnRandomQuantizedBatches) {
+  CheckRandomCases(300, PickQuantized);
 }
 
 // The shapes of the models that we serve, prefilled whole and decoded.

@@ -49,7 +49,7 @@ class Bench {
     const int32_t pages = (shape.kv_len + 31) / 32;
     const size_t page_count = size_t(shape.sequences) * size_t(pages);
     layout.layer_count =
-        uint32_t(std::min<size_t>(32, kBytesMin / (page_count * layout.layer_bytes()) + 1));
+        uint32_t(std::min<size_t>(32, kBytesMin / (page_count * layout.layer_bytes(0)) + 1));
     memory_ = std::move(AlignedBuffer::Allocate(page_count * layout.block_bytes())).value();
     for (int32_t b = 0; b < shape.sequences; ++b) {
       qo_indptr_.push_back(b + 1);

@@ -3,8 +3,9 @@
 //
 // A source has
 //
-//   PrepareSplit(item, split_tile, tiles)   before the tiles of a split are used
-//   Key(item, t), Value(item, t)            where tile t of the sequence lies, null if in pieces
+//   kSharesScores   whether rows of a block may have scores of a tile from elsewhere, to be left
+//   alone PrepareSplit(item, split_tile, tiles)   before the tiles of a split are used Key(item,
+//   t), Value(item, t)            where tile t of the sequence lies, null if in pieces
 //   StreamsKeys(item), StreamsValues(item)  whether tiles are read where they lie; then
 //     ScoreStreamed(item, tile, place, rows, q, scores)
 //     StreamedValues(item, tile, place)          -> values for WeighTile
@@ -35,6 +36,7 @@ namespace HWY_NAMESPACE {
 template <class Tile>
 struct BlockSource {
   static constexpr bool kIsF32 = Tile::kFormat == KvFormat::kF32;
+  static constexpr bool kSharesScores = false;
 
   static void PrepareSplit(const Item&, size_t, const TileRange&) {}
   static bool StreamsKeys(const Item& item) {
@@ -55,16 +57,14 @@ struct BlockSource {
   }
 
   static const std::byte* Key(const Item& item, size_t tile) {
-    return Page(item, tile) +
-           item.run.kv.layout.KTileOffset(item.run.layer, uint32_t(item.kv_head));
+    return item.key_tiles + PageOffset(item, tile);
   }
   static const std::byte* Value(const Item& item, size_t tile) {
-    return Page(item, tile) +
-           item.run.kv.layout.VTileOffset(item.run.layer, uint32_t(item.kv_head));
+    return item.value_tiles + PageOffset(item, tile);
   }
-  static const std::byte* Page(const Item& item, size_t tile) {
-    const PagedKv& kv = item.run.kv;
-    return kv.Page(kv.PageId(size_t(item.work.sequence), item.kv_head, tile));
+  static size_t PageOffset(const Item& item, size_t tile) {
+    const size_t sequence = size_t(item.work.sequence);
+    return size_t(item.run.kv.PageId(sequence, item.kv_head, tile)) * item.page_bytes;
   }
 
   static void WidenKeys(const Item& item, const TilePointer& tile, const TilePlace&) {

@@ -52,6 +52,10 @@ struct Item {
   size_t group;         // query heads per KV head
   size_t row_count;
   size_t block_rows;  // rows of each block, the last may have fewer
+  // Of blocks: the layer's tiles of the KV head in page 0, and the bytes from page to page.
+  const std::byte* key_tiles = nullptr;
+  const std::byte* value_tiles = nullptr;
+  size_t page_bytes = 0;
 
   Item(const AttentionRun& r, const AttentionWorkItem& w, size_t head, const AttentionScratch& s)
       : run(r),
@@ -65,6 +69,11 @@ struct Item {
         row_count(size_t(w.row_end - w.row_begin) * group) {
     const size_t blocks = (row_count + kBlockRowsMax - 1) / kBlockRowsMax;
     block_rows = (row_count + blocks - 1) / blocks;
+    if (r.kv.rows || r.kv.base == nullptr) return;
+    const KvBlockLayout& layout = r.kv.layout;
+    key_tiles = r.kv.base + layout.KTileOffset(r.layer, uint32_t(head));
+    value_tiles = r.kv.base + layout.VTileOffset(r.layer, uint32_t(head));
+    page_bytes = layout.block_bytes();
   }
 
   size_t BlockRowCount(size_t first_row) const {

@@ -6,7 +6,9 @@
 //   rows    plain arrays of a library user, one row of head_dim numbers for each token and head
 //           (KvRows): NHD or HND pools with pages of any size, or ragged arrays without pages
 //
-// The same keys and values give the same bits of output in both. Owns nothing; valid as long as the
+// The same keys and values give the same bits of output in both. Quantised blocks (int8, int4, fp8)
+// are read in place too; of each sequence the blocks that its queries lie in are also given
+// unencoded. Owns nothing; valid as long as the
 // memory and the index arrays.
 
 #ifndef KVASIR_ATTENTION_PAGED_KV_H_
@@ -65,6 +67,35 @@ struct KvRows {
   }
 };
 
+// Blocks whose layout is quantised are encoded as a whole, once, when their 32nd token is there.
+// Until then, and as long as rows of a batch lie in them, their keys and values are here, in bf16:
+// a row attends to the encoded numbers of the blocks before its own, and to these of its own block,
+// whether its block was completed by an earlier batch, by this one or not at all.
+//
+// A sequence's last block lies in an open slot, which outlives the batch and has all layers; the
+// complete ones before it in staging slots, which have one layer at a time.
+struct OpenKv {
+  KvBlockLayout layout = {};          // bf16, of all layers
+  std::byte* open_base = nullptr;     // [open slots][layers] x LayerBytes()
+  std::byte* staging_base = nullptr;  // [staging slots] x LayerBytes()
+  // [batch + 1]: the slots of sequence b are own_slots[own_indptr[b]] .. own_slots[own_indptr[b +
+  // 1]], for its blocks from first_own_block[b] on: those that rows of the batch lie in.
+  std::span<const int32_t> own_indptr = {};
+  std::span<const int32_t> own_slots = {};        // open slot s, or staging slot -1 - s
+  std::span<const int32_t> first_own_block = {};  // [batch]: (KvLen - q_len) / 32
+
+  size_t LayerBytes() const { return layout.layer_bytes(0); }
+  // The layer's tiles in the slot: K of all heads, then V of all heads, each layout.tile_bytes().
+  std::byte* Tiles(int32_t slot, uint32_t layer) const {
+    if (slot < 0) return staging_base + size_t(-1 - slot) * LayerBytes();
+    return open_base + (size_t(slot) * layout.layer_count + layer) * LayerBytes();
+  }
+  // The slot of block `block` of sequence `b`. REQUIRES one of its own blocks.
+  int32_t Slot(size_t b, int32_t block) const {
+    return own_slots[size_t(own_indptr[b] + block - first_own_block[b])];
+  }
+};
+
 struct PagedKv {
   KvBlockLayout layout = {};  // of blocks; unused with rows
   std::byte* base = nullptr;  // of blocks, 64-byte aligned
@@ -80,6 +111,8 @@ struct PagedKv {
   // Without pages: kv_indptr counts tokens, token t of sequence b is the "page" kv_indptr[b] + t of
   // one token, page_count the tokens that exist; kv_indices and kv_last_page_len are unused.
   bool is_ragged = false;
+  // Of blocks whose layout is quantised; absent otherwise.
+  std::optional<OpenKv> open = {};
   // Not 0: every KV head has page ids of its own, those of head h from kv_indices[h * stride] on
   // (block_select.h); kv_indptr and kv_last_page_len serve all heads.
   size_t kv_indices_head_stride = 0;

@@ -24,6 +24,23 @@ constexpr double kPiecesPerThread = 32;
 // Sharing must save at least this part of the cost: the model is no better than that.
 constexpr double kGainMin = 0.05;
 
+// Bytes of a key and its value for one KV head, the average of the layers.
+size_t BlockKeyBytes(const KvBlockLayout& layout) {
+  const size_t tokens = size_t{layout.layer_count} * layout.kv_head_count * kKvBlockTokens;
+  return tokens == 0 ? 0 : layout.LayerOffset(layout.layer_count) / tokens;
+}
+
+// The most groups of dims with scales of their own that the values of a layer have; 0 where no
+// layer is quantised.
+size_t WeightGroupsMax(const KvBlockLayout& layout) {
+  if (!layout.quantized()) return 0;
+  uint32_t groups = 1;
+  for (uint32_t layer = 0; layer < layout.layer_count; ++layer) {
+    groups = std::max(groups, layout.VTile(layer).scale_count());
+  }
+  return groups;
+}
+
 }  // namespace
 
 // Builds one plan. A piece is a tile of rows over a run of splits; it becomes one work item.
@@ -120,7 +137,8 @@ void AttentionPlanner::Reset(const AttentionSpec& spec, std::span<const int32_t>
   plan_.batch_size_ = kv_.batch_size();
   plan_.is_blocks_ = !kv_.rows;
   plan_.key_bytes_ = kv_.rows ? (spec.head_dim + spec.v_dim()) * KvRowTypeBytes(kv_.rows->type)
-                              : 2 * kv_.layout.tile_bytes() / kKvBlockTokens;
+                              : BlockKeyBytes(kv_.layout);
+  plan_.weight_groups_ = kv_.rows ? 0 : WeightGroupsMax(kv_.layout);
   plan_.row_count_max_ = 0;
   plan_.row_ids_.clear();
   plan_.pieces_.clear();
@@ -175,10 +193,13 @@ void AttentionPlanner::AddSharedPrefixes(std::span<const int32_t> qo_indptr) {
   if (spec.window_left >= 0 || kv_.is_ragged || kv_.kv_indices_head_stride != 0) return;
   if (kv_.batch_size() < 2) return;
   for (size_t b = 0; b < kv_.batch_size(); ++b) {
-    // The keys that all rows of the sequence see.
-    const bool has_rows = qo_indptr[b] < qo_indptr[b + 1];
-    const int32_t seen = has_rows ? plan_.rows_[size_t(qo_indptr[b])].visible_end : 0;
-    covered_[b] = seen / kKvSplitTokens;
+    // The keys that all rows of the sequence see, in the same form.
+    covered_[b] = 0;
+    if (qo_indptr[b] == qo_indptr[b + 1]) continue;
+    const AttentionPlanRow& first = plan_.rows_[size_t(qo_indptr[b])];
+    const bool is_encoded = plan_.weight_groups_ > 0;
+    const int32_t own = is_encoded ? OwnBlockBegin(first.row.position()) : first.visible_end;
+    covered_[b] = std::min(first.visible_end, own) / kKvSplitTokens;
   }
   plan_.tree_.Build(kv_, covered_);
   std::fill(covered_.begin(), covered_.end(), 0);
@@ -343,7 +364,8 @@ Status AttentionPlanner::PlaceWorkspace() {
       (slot_count_ * spec.num_kv_heads * slot_floats * sizeof(float) + 63) / 64 * 64;
   const size_t byte_count =
       plan_.scratch_offset_ +
-      plan_.thread_count_ * AttentionScratch::ByteCount(spec, plan_.row_count_max_);
+      plan_.thread_count_ *
+          AttentionScratch::ByteCount(spec, plan_.row_count_max_, plan_.weight_groups_);
   if (byte_count > plan_.workspace_.size()) {
     // Half as much again: a sequence that grows token by token should seldom come here.
     plan_.workspace_ = AlignedBuffer();

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "kvasir/attention/attend.h"
 #include "kvasir/attention/batch_attention.h"
 
 namespace kvasir {
@@ -187,6 +188,55 @@ Status CheckBlocks(const AttentionSpec& spec, const PagedKv& kv) {
   return OkStatus();
 }
 
+// The unencoded blocks of a quantised layout.
+Status CheckOpenBlocks(const AttentionSpec& spec, std::span<const int32_t> qo_indptr,
+                       const PagedKv& kv) {
+  if (spec.rope != nullptr) {
+    return InvalidArgument("rope turns keys while they are read, which needs f32 or bf16 blocks");
+  }
+  if (!kv.open) return InvalidArgument("the KV layout is quantised, open is needed with it");
+  const OpenKv& open = *kv.open;
+  if (!(open.layout == kv.layout.OpenLayout())) {
+    return InvalidArgument("the layout of open is not the KV layout in bf16");
+  }
+  const size_t batch = kv.batch_size();
+  KVASIR_RETURN_IF_ERROR(CheckIndptr("own_indptr", open.own_indptr, batch));
+  const size_t count = size_t(open.own_indptr[batch]);
+  if (count > open.own_slots.size()) {
+    return InvalidArgument("own_slots has " + std::to_string(open.own_slots.size()) +
+                           " entries, own_indptr asks for " + std::to_string(count));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const std::byte* base = open.own_slots[i] < 0 ? open.staging_base : open.open_base;
+    if (base != nullptr && reinterpret_cast<uintptr_t>(base) % 64 == 0) continue;
+    return InvalidArgument("own_slots[" + std::to_string(i) + "] is " +
+                           std::to_string(open.own_slots[i]) +
+                           ", whose base address is null or not a multiple of 64");
+  }
+  if (open.first_own_block.size() != batch) {
+    return InvalidArgument("first_own_block has " + std::to_string(open.first_own_block.size()) +
+                           " entries, batch = " + std::to_string(batch) + " are needed");
+  }
+  for (size_t b = 0; b < batch; ++b) {
+    const int32_t q_len = qo_indptr[b + 1] - qo_indptr[b], kv_len = kv.KvLen(b);
+    if (q_len == 0 || kv_len == 0) continue;
+    const int32_t first = OwnBlockBegin(kv_len - q_len) / int32_t{kKvBlockTokens};
+    if (open.first_own_block[b] != first) {
+      return InvalidArgument("first_own_block[" + std::to_string(b) + "] is " +
+                             std::to_string(open.first_own_block[b]) +
+                             ", the first query lies in " + std::to_string(first));
+    }
+    const int32_t needed = (kv_len - 1) / int32_t{kKvBlockTokens} + 1 - first;
+    const int32_t given = open.own_indptr[b + 1] - open.own_indptr[b];
+    if (given < needed) {
+      return InvalidArgument("sequence " + std::to_string(b) + " has " + std::to_string(given) +
+                             " own slots, its queries lie in " + std::to_string(needed) +
+                             " blocks");
+    }
+  }
+  return OkStatus();
+}
+
 Status CheckRows(const AttentionSpec& spec, const PagedKv& kv) {
   const KvRows& rows = *kv.rows;
   if (rows.k_tail_dim >= spec.head_dim) {
@@ -258,6 +308,9 @@ Status CheckAttention(const AttentionSpec& spec, std::span<const int32_t> qo_ind
   KVASIR_RETURN_IF_ERROR(CheckPages(spec, kv));
   KVASIR_RETURN_IF_ERROR(kv.rows ? CheckRows(spec, kv) : CheckBlocks(spec, kv));
   KVASIR_RETURN_IF_ERROR(CheckIndptr("qo_indptr", qo_indptr, kv.batch_size()));
+  if (!kv.rows && kv.layout.quantized()) {
+    KVASIR_RETURN_IF_ERROR(CheckOpenBlocks(spec, qo_indptr, kv));
+  }
   KVASIR_RETURN_IF_ERROR(CheckMask(spec, qo_indptr, kv));
   return CheckLengths(spec, qo_indptr, kv);
 }

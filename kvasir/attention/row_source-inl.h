@@ -225,6 +225,7 @@ struct RowSource {
   // Rows for which transposing into registers is better than into scratch: those leave room for
   // the accumulators of a tile.
   static constexpr size_t kFusedRowsMax = kParts == 1 ? 4 : 2;
+  static constexpr bool kSharesScores = false;
 
   static bool StreamsKeys(const Item& item) {
     return item.row_count <= kFusedRowsMax && item.run.spec.rope == nullptr &&

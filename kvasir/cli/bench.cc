@@ -160,6 +160,7 @@ Status RunBench(BenchOptions options) {
                           LoadModelFor(options.model, settings.sequence_count));
   settings.chunk_tokens = std::max(options.model.chunk_tokens, settings.sequence_count);
   settings.kv_format = KvFormatFor(options.model);
+  settings.kv_layers = loaded.kv_layers;
   settings.share_blocks = options.model.prefix_cache();
   KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<BenchRunner> runner,
                           BenchRunner::Create(*loaded.model, settings, *tests));

@@ -8,6 +8,7 @@
 #include "kvasir/base/topology.h"
 #include "kvasir/cli/flags.h"
 #include "kvasir/engine/memory_plan.h"
+#include "kvasir/engine/open_kv.h"
 #include "kvasir/kernels/sampling.h"
 #include "kvasir/model/batch.h"
 
@@ -65,9 +66,15 @@ Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
   MemoryPlan plan;
   plan.context_tokens = tokens;
   plan.weight_bytes = model.weight_bytes();
-  plan.kv_layout = model.KvLayout(settings.kv_format);
+  KVASIR_ASSIGN_OR_RETURN(
+      plan.kv_layout, KvLayoutFor(model, {.kv_format = settings.kv_format,
+                                          .kv_layers = settings.kv_layers,
+                                          .block_select_tokens = settings.block_select_tokens}));
   plan.block_count = settings.sequence_count * blocks_per_sequence;
-  plan.kv_bytes = plan.block_count * plan.kv_layout.block_bytes();
+  plan.open_counts =
+      OpenBlockCounts::For(plan.kv_layout, settings.chunk_tokens, settings.sequence_count);
+  plan.open_bytes = OpenBlocks::ByteCount(plan.kv_layout, plan.open_counts);
+  plan.kv_bytes = plan.block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
   if (settings.block_select_tokens > 0) {
     plan.summary_bytes = BlockSummaries::ByteCount(plan.kv_layout, plan.block_count);
   }
@@ -77,7 +84,8 @@ Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
   KVASIR_RETURN_IF_ERROR(CheckMemoryPlanFits(plan, AvailableMemoryBytes()));
 
   std::unique_ptr<BenchRunner> runner(new BenchRunner(model, settings));
-  KVASIR_ASSIGN_OR_RETURN(runner->pool_, BlockPool::Create(plan.kv_layout, plan.block_count));
+  KVASIR_ASSIGN_OR_RETURN(runner->pool_,
+                          BlockPool::Create(plan.kv_layout, plan.block_count, plan.open_counts));
   if (settings.block_select_tokens > 0) {
     KVASIR_ASSIGN_OR_RETURN(runner->summaries_,
                             BlockSummaries::Create(plan.kv_layout, plan.block_count));
@@ -179,6 +187,7 @@ Status BenchRunner::Step(std::span<const Work> work) {
   std::vector<TokenId> tokens;
   std::vector<int32_t> positions, logit_rows, kv_indices, kv_last_page_len;
   std::vector<int32_t> qo_indptr = {0}, kv_indptr = {0};
+  OwnBlocks own;
   for (const Work& item : work) {
     Sequence& sequence = sequences_[item.sequence];
     const size_t begin = sequence.blocks.token_count();
@@ -191,11 +200,17 @@ Status BenchRunner::Step(std::span<const Work> work) {
     const std::span<const BlockId> blocks = sequence.blocks.blocks();
     kv_indices.insert(kv_indices.end(), blocks.begin(), blocks.end());
     kv_last_page_len.push_back(static_cast<int32_t>(sequence.blocks.last_block_token_count()));
+    own.Add(sequence.blocks, item.token_count);
     qo_indptr.push_back(static_cast<int32_t>(tokens.size()));
     kv_indptr.push_back(static_cast<int32_t>(kv_indices.size()));
   }
-  const PagedKv kv{pool_->layout(), pool_->base(), pool_->block_count(),
-                   kv_indptr,       kv_indices,    kv_last_page_len};
+  const PagedKv kv{.layout = pool_->layout(),
+                   .base = pool_->base(),
+                   .page_count = pool_->block_count(),
+                   .kv_indptr = kv_indptr,
+                   .kv_indices = kv_indices,
+                   .kv_last_page_len = kv_last_page_len,
+                   .open = OpenKvOf(*pool_, own)};
   const MatrixView<float> logits(logits_.as<float>(), logit_rows.size(), model_.spec().vocab_size);
   Batch batch{tokens, positions, qo_indptr, kv, logit_rows};
   if (settings_.block_select_tokens > 0) {

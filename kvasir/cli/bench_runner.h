@@ -49,8 +49,9 @@ struct BenchSettings {
   size_t sequence_count = 1;  // side by side in every forward pass
   size_t repetitions = 5;     // measured, after one that is not
   size_t chunk_tokens = 512;  // rows of one forward pass
-  KvFormat kv_format = KvFormat::kBF16;
-  size_t block_select_tokens = 0;  // that a decode reads of a longer context; 0 = everything
+  KvFormats kv_format = KvFormat::kBF16;
+  std::vector<KvFormats> kv_layers = {};  // of each layer, in place of kv_format
+  size_t block_select_tokens = 0;         // that a decode reads of a longer context; 0 = everything
 };
 
 class BenchRunner {

@@ -26,7 +26,9 @@ CommandFunction AddInfoCommand(CLI::App& parent);
 CommandFunction AddBenchCommand(CLI::App& parent);
 CommandFunction AddBenchServeCommand(CLI::App& bench, bool* chosen);
 CommandFunction AddPerplexityCommand(CLI::App& parent);
+CommandFunction AddEvalCommand(CLI::App& parent);
 CommandFunction AddEvalSelectCommand(CLI::App& parent);
+CommandFunction AddKvCalibrateCommand(CLI::App& parent);
 CommandFunction AddQuantizeCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);
 // A group: its own commands are below it.

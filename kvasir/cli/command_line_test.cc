@@ -39,6 +39,12 @@ TEST(CommandLineTest, AcceptsTheDocumentedInterface) {
   EXPECT_TRUE(Accepted({"chat", "--block-select", "1024"}));
   EXPECT_TRUE(Accepted({"eval-select", "--text", "f", "--depths", "2048,4096", "--budgets", "256",
                         "--decode", "64", "--windows", "2", "--passkeys", "0", "--json"}));
+  EXPECT_TRUE(Accepted({"eval", "--text", "f", "--context", "512,2048", "--kv", "bf16,int8/int4",
+                        "--windows", "2", "--decode", "8", "--probes", "20", "--json"}));
+  EXPECT_TRUE(Accepted({"eval", "--json", "out.json", "--svg", "out.svg", "--markdown", "out.md",
+                        "--kv", "auto", "--kv-calibration", "map.json"}));
+  EXPECT_TRUE(Accepted({"kv-calibrate", "m.gguf", "--text", "f", "--budget", "5.0", "--out", "o"}));
+  EXPECT_TRUE(Accepted({"chat", "--kv", "auto", "--kv-calibration", "map.json"}));
   EXPECT_TRUE(Accepted({"tokenize", "--ids", "1 2", "--no-special"}));
 }
 
@@ -62,7 +68,7 @@ TEST(CommandLineTest, SuggestsTheNearestCommandAndFlag) {
   EXPECT_EQ(Refusal({"chta"}), "unknown command 'chta'; did you mean chat?");
   EXPECT_EQ(Refusal({"deploy"}),
             "unknown command 'deploy'; the commands are chat, generate, serve, info, bench, "
-            "perplexity, eval-select, quantize, tokenize, attention");
+            "perplexity, eval, eval-select, kv-calibrate, quantize, tokenize, attention");
   EXPECT_EQ(Refusal({"serve", "--prot=1"}), "unknown flag --prot for serve; did you mean --port?");
   EXPECT_EQ(Refusal({"chat", "--thread", "2"}),
             "unknown flag --thread for chat; did you mean --threads?");
@@ -83,9 +89,12 @@ TEST(CommandLineTest, BadValuesNameTheFlagAndTheRange) {
   EXPECT_EQ(Refusal({"chat", "--temperature", "11"}),
             "--temperature: '11' is not a number from 0 to 10");
   EXPECT_EQ(Refusal({"chat", "--top-p", "nan"}), "--top-p: 'nan' is not a number from 0 to 1");
-  EXPECT_EQ(Refusal({"chat", "--kv", "int8"}), "--kv: 'int8' is not one of f32|bf16");
+  EXPECT_EQ(Refusal({"chat", "--kv", "int3"}),
+            "--kv: 'int3' is not one of f32|bf16|int8|int4|fp8_e4m3|fp8_e5m2|k8v4|K/V");
   EXPECT_EQ(Refusal({"chat", "--target", "sse"}),
             "--target: 'sse' is not one of auto|portable|avx2|avx512");
+  EXPECT_EQ(Refusal({"kv-calibrate", "--budget", "17"}),
+            "--budget: '17' is not a number from 1 to 16");
   EXPECT_EQ(Refusal({"chat", "--kv-bytes", "lots"}),
             "--kv-bytes: 'lots' is not a size such as 512M or 2G, at least 1.0 MiB");
   EXPECT_EQ(Refusal({"chat", "--seed", "-1"}), "--seed: '-1' is not a whole number from 0 up");

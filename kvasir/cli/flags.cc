@@ -135,12 +135,19 @@ void AddChoiceFlag(CLI::App& app, const std::string& names, std::string* target,
                    std::vector<std::string> choices, const std::string& description) {
   std::string listed;
   for (const std::string& choice : choices) listed += (listed.empty() ? "" : "|") + choice;
+  const auto accepts = [choices = std::move(choices)](const std::string& text) {
+    return std::find(choices.begin(), choices.end(), text) != choices.end();
+  };
+  AddNameFlag(app, names, target, listed, accepts, description);
+}
+
+void AddNameFlag(CLI::App& app, const std::string& names, std::string* target,
+                 const std::string& listed, std::function<bool(const std::string&)> accepts,
+                 const std::string& description) {
   app.add_option_function<std::string>(
          names,
          [=](const std::string& text) {
-           if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-             RefuseValue(names, text, "one of " + listed);
-           }
+           if (!accepts(text)) RefuseValue(names, text, "one of " + listed);
            *target = text;
          },
          description)
@@ -156,12 +163,29 @@ void AddTextFlag(CLI::App& app, const std::string& names, std::optional<std::str
       ->take_last();
 }
 
+void AddOptionalTextFlag(CLI::App& app, const std::string& names,
+                         std::optional<std::string>* target, const std::string& type_name,
+                         const std::string& fallback, const std::string& description) {
+  app.add_option_function<std::string>(
+         names, [=](const std::string& text) { *target = text.empty() ? fallback : text; },
+         description)
+      ->type_name("[" + type_name + "]")
+      ->expected(0, 1);
+}
+
 void AddTextArgument(CLI::App& app, const std::string& name, std::optional<std::string>* target,
                      const std::string& description) {
   app.add_option_function<std::string>(
          name, [=](const std::string& text) { *target = text; }, description)
       ->type_name("")
       ->required();
+}
+
+void AddOptionalTextArgument(CLI::App& app, const std::string& name,
+                             std::optional<std::string>* target, const std::string& description) {
+  app.add_option_function<std::string>(
+         name, [=](const std::string& text) { *target = text; }, description)
+      ->type_name("");
 }
 
 void AddTextsFlag(CLI::App& app, const std::string& names, std::vector<std::string>* target,

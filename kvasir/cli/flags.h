@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,12 +42,23 @@ void AddBytesFlag(CLI::App& app, const std::string& names, size_t* target, size_
 // One of `choices`.
 void AddChoiceFlag(CLI::App& app, const std::string& names, std::string* target,
                    std::vector<std::string> choices, const std::string& description);
+// A text that `accepts` takes, one of `listed`.
+void AddNameFlag(CLI::App& app, const std::string& names, std::string* target,
+                 const std::string& listed, std::function<bool(const std::string&)> accepts,
+                 const std::string& description);
 // Any text, also the empty one.
 void AddTextFlag(CLI::App& app, const std::string& names, std::optional<std::string>* target,
                  const std::string& type_name, const std::string& description);
+// The same, or `fallback` when the flag stands alone.
+void AddOptionalTextFlag(CLI::App& app, const std::string& names,
+                         std::optional<std::string>* target, const std::string& type_name,
+                         const std::string& fallback, const std::string& description);
 // A text without a flag, at its place; the command cannot go without it.
 void AddTextArgument(CLI::App& app, const std::string& name, std::optional<std::string>* target,
                      const std::string& description);
+// The same where the command can go without it.
+void AddOptionalTextArgument(CLI::App& app, const std::string& name,
+                             std::optional<std::string>* target, const std::string& description);
 // Any texts: the flag may be given several times.
 void AddTextsFlag(CLI::App& app, const std::string& names, std::vector<std::string>* target,
                   const std::string& description);

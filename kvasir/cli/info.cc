@@ -15,6 +15,7 @@
 #include "kvasir/cli/model_options.h"
 #include "kvasir/cli/output.h"
 #include "kvasir/engine/memory_plan.h"
+#include "kvasir/formats/kv_codec.h"
 #include "kvasir/kernels/cpu_target.h"
 
 namespace kvasir {
@@ -104,6 +105,9 @@ Json MemoryJson(const MemoryPlan& plan, size_t available_bytes, const Status& fi
           {"kv_bytes", plan.kv_bytes},
           {"summary_bytes", plan.summary_bytes},
           {"kv_bytes_per_token", plan.kv_layout.bytes_per_token()},
+          {"kv_bits_per_element", plan.kv_layout.bits_per_element()},
+          {"kv_rotation", plan.kv_layout.rotates() ? kKvRotationName : "none"},
+          {"kv_open_bytes", plan.open_bytes},
           {"activation_bytes", plan.activation_bytes},
           {"logit_bytes", plan.logit_bytes},
           {"needed_bytes", plan.needed_bytes()},
@@ -114,6 +118,20 @@ Json MemoryJson(const MemoryPlan& plan, size_t available_bytes, const Status& fi
 std::string Number(const Json& value) { return std::to_string(value.get<size_t>()); }
 std::string Bytes(const Json& value) { return FormatBytes(value.get<double>()); }
 std::string Text(const Json& value) { return value.get<std::string>(); }
+
+// "int8, 8.27 bits, 11904 bytes a token, 64 blocks of 372.0 KiB, ...".
+std::string KvLine(const Json& info) {
+  const Json& memory = info["memory"];
+  char sizes[96];
+  std::snprintf(sizes, sizeof(sizes), "%.2f bits, %.0f bytes a token",
+                memory["kv_bits_per_element"].get<double>(),
+                memory["kv_bytes_per_token"].get<double>());
+  std::string text = Text(info["kv"]) + ", " + sizes + ", " + Number(memory["kv_block_count"]) +
+                     " blocks of " + Bytes(memory["kv_block_bytes"]);
+  if (memory["kv_open_bytes"].get<size_t>() == 0) return text;
+  return text + ", " + Bytes(memory["kv_open_bytes"]) + " not encoded yet, rotation " +
+         Text(memory["kv_rotation"]);
+}
 
 // The same facts as the JSON, a line a subject.
 std::string ToTable(const Json& info) {
@@ -156,11 +174,7 @@ std::string ToTable(const Json& info) {
                            Text(cpu["numerics_class"]));
   line("activations", Text(info["activations"]));
   line("cascade", info["cascade"].get<bool>() ? "on: shared KV blocks are read once" : "off");
-  char per_token[64];
-  std::snprintf(per_token, sizeof(per_token), "%.0f bytes a token",
-                memory["kv_bytes_per_token"].get<double>());
-  line("kv", Text(info["kv"]) + ", " + per_token + ", " + Number(memory["kv_block_count"]) +
-                 " blocks of " + Bytes(memory["kv_block_bytes"]));
+  line("kv", KvLine(info));
   const size_t selected = info["block_select_tokens"].get<size_t>();
   line("block select", selected == 0 ? "off"
                                      : std::to_string(selected) + " tokens of a longer context, " +
@@ -177,9 +191,8 @@ Status RunInfo(const InfoOptions& options) {
   KVASIR_ASSIGN_OR_RETURN(const OpenedModel opened, OpenModel(options.model));
   KVASIR_ASSIGN_OR_RETURN(const LoadedModel loaded,
                           LoadModelFor(options.model, options.sequence_count, opened));
-  KVASIR_ASSIGN_OR_RETURN(
-      const EngineOptions engine_options,
-      EngineOptionsFor(options.model, loaded.model->spec(), options.sequence_count));
+  KVASIR_ASSIGN_OR_RETURN(const EngineOptions engine_options,
+                          EngineOptionsFor(options.model, loaded, options.sequence_count));
   KVASIR_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(*loaded.model, engine_options));
   const size_t available_bytes = AvailableMemoryBytes();
   const Status fits = CheckMemoryPlanFits(plan, available_bytes);

@@ -11,6 +11,7 @@
 #include "kvasir/cli/flags.h"
 #include "kvasir/cli/output.h"
 #include "kvasir/cli/progress.h"
+#include "kvasir/engine/kv_calibration.h"
 #include "kvasir/kernels/cpu_target.h"
 #include "kvasir/weights/weights_identity.h"
 
@@ -22,6 +23,8 @@ constexpr size_t kThreadCountMax = 1024;
 constexpr size_t kContextTokensMax = size_t{1} << 24;
 constexpr size_t kChunkTokensMax = 8192;
 
+constexpr std::string_view kKvAuto = "auto";
+
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -32,6 +35,26 @@ std::string DefaultModelPath() {
   std::string cache = Environment("XDG_CACHE_HOME");
   if (cache.empty()) cache = Environment("HOME") + "/.cache";
   return cache + "/kvasir/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+}
+
+// The formats of the layers for --kv auto, none for other formats.
+Result<std::vector<KvFormats>> KvLayersFor(const ModelOptions& options, const std::string& digest,
+                                           const ModelSpec& spec) {
+  const auto& path = options.kv_calibration_path;
+  if (options.kv_format != kKvAuto) {
+    if (!path) return std::vector<KvFormats>();
+    return InvalidArgument("--kv-calibration goes with --kv auto, not with --kv " +
+                           options.kv_format);
+  }
+  if (!path) {
+    return InvalidArgument(
+        "--kv auto needs --kv-calibration with a file that kvasir kv-calibrate made");
+  }
+  KVASIR_ASSIGN_OR_RETURN(const KvCalibration calibration, ReadKvCalibration(*path));
+  const KvBlockLayout layout = {spec.layer_count, spec.kv_head_count, spec.head_dim};
+  const auto applied = ApplyKvCalibration(calibration, digest, layout);
+  if (!applied.ok()) return applied.status().WithContext(*path);
+  return calibration.layers;
 }
 
 }  // namespace
@@ -53,8 +76,12 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
                  "answer from so many tokens of a longer context,\nin blocks chosen by their keys: "
                  "an approximation,\ne.g. 1024, a multiple of 32 from 128 on (default: 0 = off)");
   }
-  AddChoiceFlag(app, "--kv", &options->kv_format, {"f32", "bf16"},
-                "format of keys and values (default: bf16)");
+  if (flags != ModelFlags::kCompute) {
+    AddNameFlag(app, "--kv", &options->kv_format, KvFormatsHelp(), IsKvFormat,
+                "format of keys and values, or of each: int8/int4,\nor auto with --kv-calibration "
+                "(default: bf16)");
+    AddKvCalibrationFlag(app, options);
+  }
   AddChoiceFlag(app, "--activations", &options->activations, {"int8", "f32"},
                 "how inputs meet quantised weights:\nint8 is fast, f32 exact (default: int8)");
   AddChoiceFlag(
@@ -65,6 +92,11 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
   AddSwitch(app, "--no-cascade", &options->no_cascade,
             "read KV blocks that sequences share once for\neach of them; answers do not depend on "
             "it");
+}
+
+void AddKvCalibrationFlag(CLI::App& app, ModelOptions* options) {
+  AddTextFlag(app, "--kv-calibration", &options->kv_calibration_path, "FILE",
+              "the map of formats for --kv auto, which\nkvasir kv-calibrate makes");
 }
 
 void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options) {
@@ -119,7 +151,9 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
   loaded.path = checkpoint.path();
   loaded.name = ModelName(checkpoint);
   loaded.weights_label = WeightsLabel(checkpoint);
-  loaded.identity = WeightsIdentity(checkpoint) + ", activations " + options.activations;
+  const std::string digest = WeightsIdentity(checkpoint);
+  KVASIR_ASSIGN_OR_RETURN(loaded.kv_layers, KvLayersFor(options, digest, checkpoint.spec()));
+  loaded.identity = digest + ", activations " + options.activations;
   loaded.chat_template = checkpoint.tokenizer().chat_template;
   loaded.pool = std::make_unique<ThreadPool>(options.thread_count == 0 ? UsableCoreCount()
                                                                        : options.thread_count);
@@ -133,8 +167,9 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
   return loaded;
 }
 
-Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelSpec& spec,
+Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const LoadedModel& loaded,
                                        size_t sequence_count) {
+  const ModelSpec& spec = loaded.model->spec();
   if (options.context_tokens > spec.context_length) {
     return InvalidArgument("--context: " + std::to_string(options.context_tokens) +
                            " tokens are more than this model's " +
@@ -142,6 +177,7 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelS
   }
   EngineOptions engine;
   engine.kv_format = KvFormatFor(options);
+  engine.kv_layers = loaded.kv_layers;
   engine.context_tokens = options.context_tokens != 0
                               ? options.context_tokens
                               : std::min<size_t>(spec.context_length, kContextTokensDefaultMax);
@@ -150,19 +186,17 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelS
   engine.block_select_tokens = options.block_select_tokens;
   engine.chunk_tokens = std::max(options.chunk_tokens, sequence_count);
   engine.prefix_cache = options.prefix_cache();
-  return engine;
-}
-
-Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const LoadedModel& loaded,
-                                       size_t sequence_count) {
-  KVASIR_ASSIGN_OR_RETURN(EngineOptions engine,
-                          EngineOptionsFor(options, loaded.model->spec(), sequence_count));
   engine.model_identity = loaded.identity;
   return engine;
 }
 
-KvFormat KvFormatFor(const ModelOptions& options) {
-  const auto format = KvFormatFromName(options.kv_format);
+bool IsKvFormat(const std::string& name) {
+  return name == kKvAuto || KvFormatsFromName(name).has_value();
+}
+
+KvFormats KvFormatFor(const ModelOptions& options) {
+  if (options.kv_format == kKvAuto) return KvFormat::kBF16;  // the layers have their own
+  const auto format = KvFormatsFromName(options.kv_format);
   KVASIR_CHECK(format.has_value());
   return *format;
 }

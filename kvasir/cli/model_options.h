@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kvasir/base/status.h"
 #include "kvasir/base/thread_pool.h"
@@ -28,7 +29,8 @@ struct ModelOptions {
   size_t thread_count = 0;                // 0 = usable cores
   size_t context_tokens = 0;              // 0 = the model's own, at most kContextTokensDefaultMax
   std::string kv_format = "bf16";
-  size_t kv_bytes = 0;  // 0 = as much as the sequences need
+  std::optional<std::string> kv_calibration_path;  // with kv_format "auto", and only then
+  size_t kv_bytes = 0;                             // 0 = as much as the sequences need
   std::string activations = "int8";
   std::string target;  // empty: $KVASIR_TARGET, else auto
   size_t chunk_tokens = 512;
@@ -45,11 +47,14 @@ inline constexpr size_t kContextTokensDefaultMax = 8192;
 
 // Which flags a command has besides --model.
 enum class ModelFlags {
-  kFile,    // only the file is opened: no further flags
-  kKernel,  // --threads --kv --activations --target --chunk --no-cascade
-  kEngine,  // those and --context --kv-bytes --block-select
+  kFile,     // only the file is opened: no further flags
+  kCompute,  // --threads --activations --target --chunk --no-cascade
+  kKernel,   // those and --kv
+  kEngine,   // those and --context --kv-bytes --block-select
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
+// --kv-calibration, which the flags with --kv have already.
+void AddKvCalibrationFlag(CLI::App& app, ModelOptions* options);
 // --no-prefix-cache, of the commands where sequences can share.
 void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options);
 
@@ -74,8 +79,9 @@ struct LoadedModel {
   std::string path;
   std::string name;  // as the file calls itself, else the file's name
   std::string weights_label;
-  std::string identity;       // of the weights and the activations' precision
-  std::string chat_template;  // Jinja source, may be empty
+  std::vector<KvFormats> kv_layers;  // the calibration's, with --kv auto; else empty
+  std::string identity;              // of the weights and the activations' precision
+  std::string chat_template;         // Jinja source, may be empty
 };
 
 // Opens and packs the model with a progress bar on a terminal. Batches have up to
@@ -87,14 +93,13 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
 
 // Options of an engine that runs `sequence_count` sequences at once. kInvalidArgument when
 // --context is more than the model was made for.
-Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const ModelSpec& spec,
-                                       size_t sequence_count);
-// The same with the identity of a model that is loaded.
 Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const LoadedModel& loaded,
                                        size_t sequence_count);
 
+// What --kv accepts.
+bool IsKvFormat(const std::string& name);
 // REQUIRES values that the flags accept.
-KvFormat KvFormatFor(const ModelOptions& options);
+KvFormats KvFormatFor(const ModelOptions& options);
 ActivationPrecision ActivationsFor(const ModelOptions& options);
 
 // The type that most weight bytes have, embedding and output aside: "Q4_1".

@@ -1,5 +1,6 @@
 #include "kvasir/cli/output.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,13 @@ Result<std::string> ReadStdin() {
   }
 }
 
+// A descriptor of `path` for writing, made when it is not there.
+Result<int> OpenOutput(const std::string& path, int flags) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
+  if (fd < 0) return IoError("cannot write " + path + ": " + std::strerror(errno));
+  return fd;
+}
+
 }  // namespace
 
 bool Output::Write(std::string_view text) {
@@ -51,6 +59,26 @@ bool Output::Write(std::string_view text) {
     }
   }
   return open_;
+}
+
+Status WriteOutput(const std::string& path, std::string_view text) {
+  if (path == "-") {
+    Output output;
+    output.Write(text);
+    return output.status();
+  }
+  KVASIR_ASSIGN_OR_RETURN(const int fd, OpenOutput(path, O_TRUNC));
+  Output output(fd);
+  const bool is_written = output.Write(text);
+  if (close(fd) != 0 || !is_written) return IoError("cannot write all of " + path);
+  return OkStatus();
+}
+
+Status CheckOutput(const std::string& path) {
+  if (path == "-") return OkStatus();
+  KVASIR_ASSIGN_OR_RETURN(const int fd, OpenOutput(path, 0));
+  close(fd);
+  return OkStatus();
 }
 
 Result<std::string> ReadInput(const std::string& path) {

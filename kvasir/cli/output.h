@@ -34,6 +34,12 @@ class Output {
 inline constexpr size_t kInputBytesMax = size_t{256} << 20;
 Result<std::string> ReadInput(const std::string& path);
 
+// `text` to a file that is made or replaced, "-" is standard output. kIoError names the path.
+Status WriteOutput(const std::string& path, std::string_view text);
+
+// Whether WriteOutput may write there, before the work whose result it would lose.
+Status CheckOutput(const std::string& path);
+
 bool StdinIsTerminal();
 bool StderrIsTerminal();
 

@@ -68,6 +68,7 @@ Status RunPerplexity(const CommandOptions& options) {
   measure.window_count_max = options.window_count_max;
   measure.chunk_tokens = options.model.chunk_tokens;
   measure.kv_format = KvFormatFor(options.model);
+  measure.kv_layers = loaded.kv_layers;
   measure.on_progress = [&progress](double share) { progress.Update(share); };
   KVASIR_ASSIGN_OR_RETURN(const PerplexityResult result,
                           MeasurePerplexity(*loaded.model, *loaded.pool, tokens, measure));

@@ -18,6 +18,7 @@
 #include "kvasir/cli/settings.h"
 #include "kvasir/cli/stop_signals.h"
 #include "kvasir/cli/version.h"
+#include "kvasir/formats/kv_codec.h"
 #include "kvasir/server/server.h"
 
 namespace kvasir {
@@ -57,12 +58,12 @@ Result<std::unique_ptr<ServedModel>> LoadServedModel(const ServeOptions& options
   KVASIR_ASSIGN_OR_RETURN(LoadedModel loaded, LoadModelFor(options.model, sequence_count));
   const ModelSpec& spec = loaded.model->spec();
   KVASIR_ASSIGN_OR_RETURN(EngineOptions engine_options,
-                          EngineOptionsFor(options.model, spec, sequence_count));
+                          EngineOptionsFor(options.model, loaded, sequence_count));
   engine_options.prefix_cache = options.engine.prefix_cache;
   engine_options.prompt_share = options.engine.prompt_share;
   engine_options.step_ms_max = options.engine.step_ms_max;
   KVASIR_ASSIGN_OR_RETURN(auto engine, Engine::Create(*loaded.model, engine_options));
-  const size_t kv_bytes = engine->stats().kv_bytes;
+  const EngineStats stats = engine->stats();
   ServedModel::Parts parts;
   parts.names = options.model_names;
   if (parts.names.empty()) parts.names.push_back(NameForClients(loaded.path));
@@ -73,7 +74,9 @@ Result<std::unique_ptr<ServedModel>> LoadServedModel(const ServeOptions& options
                    {"weights", loaded.weights_label},
                    {"n_ctx_train", spec.context_length},
                    {"kv_format", options.model.kv_format},
-                   {"kv_bytes", kv_bytes}};
+                   {"kv_bits_per_element", stats.kv_bits_per_element},
+                   {"kv_rotation", stats.kv_rotated ? kKvRotationName : "none"},
+                   {"kv_bytes", stats.kv_bytes}};
   parts.tokenizer = std::move(loaded.tokenizer);
   parts.chat_template = loaded.chat_template;
   KVASIR_ASSIGN_OR_RETURN(parts.loop, EngineLoop::Create(std::move(engine), options.loop));
@@ -87,8 +90,10 @@ void PrintReady(const Server& server, const ServedModel& model, const ServeOptio
   const std::string host =
       http.host.find(':') == std::string::npos ? http.host : "[" + http.host + "]";
   const std::string url = scheme + "://" + host + ":" + std::to_string(server.port());
-  std::fprintf(stderr, "kvasir: %s is ready, %zu tokens of context, %zu at once\n",
-               model.id().c_str(), model.context_tokens(), options.engine.sequence_count_max);
+  std::fprintf(stderr,
+               "kvasir: %s is ready, %zu tokens of context, %zu at once, keys and values in %s\n",
+               model.id().c_str(), model.context_tokens(), options.engine.sequence_count_max,
+               options.model.kv_format.c_str());
   if (http.host.empty()) return;
   std::fprintf(stderr,
                "kvasir: try  curl %s/v1/chat/completions -H 'Content-Type: application/json' -d "

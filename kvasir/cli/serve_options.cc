@@ -27,7 +27,10 @@ void AddModelSettings(ServeOptions* options, Settings* settings) {
                          std::to_string(kContextTokensDefaultMax));
   settings->AddBytes("kv-bytes", &model.kv_bytes, 0, size_t{1} << 50,
                      "memory for keys and values; 0: enough for\nthe sequences");
-  settings->AddChoice("kv", &model.kv_format, {"f32", "bf16"}, "format of keys and values");
+  settings->AddName("kv", &model.kv_format, KvFormatsHelp(), IsKvFormat,
+                    "format of keys and values; auto: that of\nkv-calibration");
+  settings->AddText("kv-calibration", &options->kv_calibration_path,
+                    "file of kvasir kv-calibrate, for the format auto");
   settings->AddChoice("activations", &model.activations, {"int8", "f32"},
                       "how inputs meet quantised weights");
   settings->AddChoice("target", &model.target, {"", "auto", "portable", "avx2", "avx512"},
@@ -169,6 +172,9 @@ Status FinishServeOptions(const Settings::Environment& environment, ServeOptions
                       : options->log_format == "off" ? LogFormat::kOff
                                                      : LogFormat::kText;
   if (!options->model_path.empty()) options->model.model_path = options->model_path;
+  if (!options->kv_calibration_path.empty()) {
+    options->model.kv_calibration_path = options->kv_calibration_path;
+  }
   if (!options->api_key_file.empty()) {
     KVASIR_ASSIGN_OR_RETURN(const std::string text,
                             ReadFile(options->api_key_file, kKeyFileBytesMax));

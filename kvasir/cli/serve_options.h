@@ -19,6 +19,7 @@ namespace kvasir {
 struct ServeOptions {
   ModelOptions model;
   std::string model_path;
+  std::string kv_calibration_path;
   std::vector<std::string> model_names;
   EngineOptions engine;  // what the model options do not say
   EngineLoopOptions loop;

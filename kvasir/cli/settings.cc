@@ -148,12 +148,19 @@ void Settings::AddChoice(std::string name, std::string* target, std::vector<std:
                          std::string help) {
   std::string listed;
   for (const std::string& choice : choices) listed += (listed.empty() ? "" : "|") + choice;
+  auto accepts = [choices = std::move(choices)](const std::string& text) {
+    return std::find(choices.begin(), choices.end(), text) != choices.end();
+  };
+  AddName(std::move(name), target, std::move(listed), std::move(accepts), std::move(help));
+}
+
+void Settings::AddName(std::string name, std::string* target, std::string listed,
+                       std::function<bool(const std::string&)> accepts, std::string help) {
+  const std::string type_name = listed;
   Add(
-      std::move(name), listed, std::move(help),
+      std::move(name), type_name, std::move(help),
       [=](const std::string& text) {
-        if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-          return Refuse(text, "one of " + listed);
-        }
+        if (!accepts(text)) return Refuse(text, "one of " + listed);
         *target = text;
         return OkStatus();
       },

@@ -35,6 +35,9 @@ class Settings {
   void AddTexts(std::string name, std::vector<std::string>* target, std::string help);
   void AddChoice(std::string name, std::string* target, std::vector<std::string> choices,
                  std::string help);
+  // A text that `accepts` takes, one of `listed`.
+  void AddName(std::string name, std::string* target, std::string listed,
+               std::function<bool(const std::string&)> accepts, std::string help);
   void AddSwitch(std::string name, bool* target, std::string help);
 
   // Registers a flag for each setting; what the command line says is kept for Apply. This object

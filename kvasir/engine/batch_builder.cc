@@ -2,6 +2,7 @@
 
 #include "kvasir/base/check.h"
 #include "kvasir/engine/memory_plan.h"
+#include "kvasir/engine/open_kv.h"
 
 namespace kvasir {
 
@@ -26,6 +27,7 @@ void BatchBuilder::Start() {
   kv_indptr_.assign(1, 0);
   kv_indices_.clear();
   kv_last_page_len_.clear();
+  own_blocks_.Clear();
   logit_rows_.clear();
   is_decode_.clear();
 }
@@ -46,6 +48,7 @@ void BatchBuilder::Add(const Sequence& sequence, size_t token_count) {
   kv_indices_.insert(kv_indices_.end(), blocks.blocks().begin(), blocks.blocks().end());
   kv_indptr_.push_back(static_cast<int32_t>(kv_indices_.size()));
   kv_last_page_len_.push_back(static_cast<int32_t>(blocks.last_block_token_count()));
+  own_blocks_.Add(blocks, token_count);
 
   const size_t prompt_count = sequence.tokens().size() - sequence.generated().size();
   is_decode_.push_back(token_count == 1 && first >= prompt_count);
@@ -68,7 +71,8 @@ Batch BatchBuilder::batch() const {
                      .page_count = pool_.block_count(),
                      .kv_indptr = kv_indptr_,
                      .kv_indices = kv_indices_,
-                     .kv_last_page_len = kv_last_page_len_},
+                     .kv_last_page_len = kv_last_page_len_,
+                     .open = OpenKvOf(pool_, own_blocks_)},
               .logit_rows = logit_rows_,
               .block_select = block_select_};
   batch.block_select.is_decode = is_decode_;

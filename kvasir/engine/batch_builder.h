@@ -41,6 +41,7 @@ class BatchBuilder {
   std::vector<int32_t> kv_indptr_;         // [batch + 1]
   std::vector<int32_t> kv_indices_;        // [kv_indptr[batch]]
   std::vector<int32_t> kv_last_page_len_;  // [batch]
+  OwnBlocks own_blocks_;                   // of quantised blocks
   std::vector<int32_t> logit_rows_;        // [logit rows]
   std::vector<uint8_t> is_decode_;         // [batch]
   BatchBlockSelect block_select_;

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "kvasir/formats/kv_codec.h"
 #include "kvasir/kv/block_key.h"
 
 namespace kvasir {
@@ -50,11 +51,17 @@ void AddSpec(const ModelSpec& spec, FingerprintBuilder* builder) {
 
 Digest BlockFingerprint(const ModelSpec& spec, const KvBlockLayout& layout,
                         std::string_view model_identity, std::string_view numerics_class) {
+  std::string formats;
+  for (uint32_t layer = 0; layer < layout.layer_count; ++layer) {
+    formats += KvFormatsName(layout.formats(layer)) + ",";
+  }
   FingerprintBuilder builder;
   builder.Number("format_version", kFormatVersion)
       .Text("model_identity", model_identity)
       .Text("model_form", "plain")
-      .Text("kv_format", KvFormatName(layout.format))
+      .Text("kv_formats", formats)
+      .Number("kv_codec_version", layout.quantized() ? kKvCodecVersion : 0)
+      .Text("kv_rotation", layout.rotates() ? kKvRotationName : "none")
       .Number("kv_layer_count", layout.layer_count)
       .Number("kv_block_tokens", kKvBlockTokens)
       .Number("kv_block_bytes", layout.block_bytes())

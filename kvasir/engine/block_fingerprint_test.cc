@@ -60,8 +60,18 @@ TEST(BlockFingerprint, DiffersWhenAnythingDoes) {
   const KvBlockLayout layout = {2, 1, 4, KvFormat::kBF16};
   const KvBlockLayout exact = {2, 1, 4, KvFormat::kF32};
   const KvBlockLayout shallow = {1, 1, 4, KvFormat::kBF16};
+  const KvBlockLayout int8 = {2, 1, 4, KvFormat::kInt8};
+  const KvBlockLayout k8v4 = {2, 1, 4, {KvFormat::kInt8, KvFormat::kInt4}};
+  KvBlockLayout unrotated = int8;
+  unrotated.rotated = false;
+  const KvFormats layers[] = {KvFormat::kInt8, KvFormat::kInt4};
+  const KvBlockLayout mixed = MixedKvLayout(int8, layers);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), exact, "weights", "fma-16")).second);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), shallow, "weights", "fma-16")).second);
+  for (const KvBlockLayout& quantised : {int8, k8v4, unrotated, mixed}) {
+    EXPECT_TRUE(
+        fingerprints.insert(BlockFingerprint(Spec(), quantised, "weights", "fma-16")).second);
+  }
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), layout, "others", "fma-16")).second);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), layout, "weights", "sse-16")).second);
 }

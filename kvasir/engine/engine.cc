@@ -43,6 +43,7 @@ class BatchingEngine final : public Engine {
                  AlignedBuffer logits)
       : model_(model),
         context_tokens_(plan.context_tokens),
+        kv_bytes_(plan.kv_bytes),
         limits_{.chunk_tokens = options.chunk_tokens,
                 .sequence_count_max = options.sequence_count_max,
                 .all_logits_rows_max = kPromptLogitRowsMax},
@@ -118,7 +119,10 @@ class BatchingEngine final : public Engine {
       stats.evicted_block_count = prefix_cache_->index().evicted_count();
     }
     stats.used_block_count = stats.block_count - stats.free_block_count - stats.cached_block_count;
-    stats.kv_bytes = pool_->block_count() * pool_->layout().block_bytes();
+    stats.kv_bytes = kv_bytes_;
+    stats.kv_format = KvLayoutName(pool_->layout());
+    stats.kv_bits_per_element = pool_->layout().bits_per_element();
+    stats.kv_rotated = pool_->layout().rotates();
     return stats;
   }
 
@@ -287,6 +291,7 @@ class BatchingEngine final : public Engine {
 
   Model& model_;
   const size_t context_tokens_;
+  const size_t kv_bytes_;
   const SchedulerLimits limits_;
   const PromptBudget prompt_budget_;
   std::unique_ptr<BlockPool> pool_;            // outlives cache and block tables
@@ -330,7 +335,8 @@ class CollectingSink final : public TokenSink {
 Result<std::unique_ptr<Engine>> Engine::Create(Model& model, const EngineOptions& options) {
   KVASIR_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(model, options));
   KVASIR_RETURN_IF_ERROR(CheckMemoryPlanFits(plan, AvailableMemoryBytes()));
-  KVASIR_ASSIGN_OR_RETURN(auto pool, BlockPool::Create(plan.kv_layout, plan.block_count));
+  KVASIR_ASSIGN_OR_RETURN(auto pool,
+                          BlockPool::Create(plan.kv_layout, plan.block_count, plan.open_counts));
   std::optional<BlockSummaries> summaries;
   if (options.block_select_tokens > 0) {
     KVASIR_ASSIGN_OR_RETURN(summaries, BlockSummaries::Create(plan.kv_layout, plan.block_count));

@@ -5,18 +5,26 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "kvasir/formats/kv_block_layout.h"
 
 namespace kvasir {
 
 struct EngineOptions {
-  KvFormat kv_format = KvFormat::kBF16;
+  // Of all layers. f32 goes with f32 alone.
+  KvFormats kv_format = KvFormat::kBF16;
+  // For each layer its own, in place of kv_format: one for each or none.
+  std::vector<KvFormats> kv_layers = {};
+  // Rotates what becomes integers (kernels/hadamard.h): fewer errors in as many bits. The head
+  // dimension must be a multiple of 16 then.
+  bool kv_rotation = true;
   // Tokens of one sequence, prompt and answer. 0 = the model's own context length. At most the
   // model's.
   size_t context_tokens = 0;
-  // Bytes of the block pool; 0 = enough for `sequence_count_max` sequences of min(context_tokens,
-  // 8192) tokens, but at least one sequence of context_tokens.
+  // Bytes of the block pool, the blocks that are not encoded yet included where blocks are
+  // quantised (kv/open_blocks.h); 0 = enough for `sequence_count_max` sequences of
+  // min(context_tokens, 8192) tokens, but at least one sequence of context_tokens.
   size_t kv_bytes = 0;
   // Sequences in one batch, 1..1024.
   size_t sequence_count_max = 16;
@@ -38,7 +46,8 @@ struct EngineOptions {
   std::string model_identity = {};
   // Tokens of keys and values that a decode row reads of a longer sequence, in blocks chosen by
   // bounds of their keys (attention/block_select.h): an approximation, less to read. Prompts are
-  // read in full. 0 = off: everything is read; else a multiple of 32 from 128 on.
+  // read in full. 0 = off: everything is read; else a multiple of 32 from 128 on. Not with
+  // quantised keys and values, of which there are no bounds.
   size_t block_select_tokens = 0;
 };
 

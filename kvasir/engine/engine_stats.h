@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "kvasir/base/histogram.h"
 #include "kvasir/engine/request.h"
@@ -32,7 +33,10 @@ struct EngineStats {
   size_t cached_block_count = 0;  // nobody holds them, their contents can be found again
   size_t free_block_count = 0;    // empty
   size_t pinned_block_count = 0;  // of the used ones
-  size_t kv_bytes = 0;            // of the block pool
+  size_t kv_bytes = 0;            // of the block pool and of blocks that are not encoded yet
+  std::string kv_format;          // KvLayoutName
+  double kv_bits_per_element = 0;
+  bool kv_rotated = false;
 
   // Since the engine was created.
   uint64_t step_count = 0;

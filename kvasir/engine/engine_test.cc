@@ -11,9 +11,19 @@
 
 #include "kvasir/engine/engine_test_util.h"
 #include "kvasir/engine/fake_model.h"
+#include "kvasir/engine/memory_plan.h"
 
 namespace kvasir {
 namespace {
+
+// Blocks that are written in place, and blocks that are encoded when they are complete.
+constexpr KvFormats kFormatsOfBothKinds[] = {KvFormat::kBF16, {KvFormat::kInt8, KvFormat::kInt4}};
+
+// kv_bytes of so many blocks.
+size_t BytesOf(const FakeModel& model, const EngineOptions& options, size_t block_count) {
+  const MemoryPlan plan = PlanMemory(model, options).value();
+  return block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
+}
 
 // Submits all requests at once, runs until nothing is left and compares with the reference.
 void ExpectReferenceAnswers(Engine& engine, const std::vector<Request>& requests) {
@@ -36,8 +46,10 @@ void ExpectReferenceAnswers(Engine& engine, const std::vector<Request>& requests
 
 TEST(Engine, AloneGivesTheReferenceAnswer) {
   FakeModel model;
-  for (KvFormat format : {KvFormat::kF32, KvFormat::kBF16}) {
-    const auto engine = MakeEngine(model, {.kv_format = format, .sequence_count_max = 1});
+  for (const KvFormat format : kKvFormats) {
+    // Five dimensions cannot be rotated.
+    const auto engine =
+        MakeEngine(model, {.kv_format = format, .kv_rotation = false, .sequence_count_max = 1});
     for (const Request& request : MixedRequests(1, 6, 256)) {
       const auto result = Generate(*engine, request);
       ASSERT_TRUE(result.ok());
@@ -51,26 +63,33 @@ TEST(Engine, AloneGivesTheReferenceAnswer) {
 TEST(Engine, ChunkSizeAndBatchDoNotChangeTokens) {
   FakeModel model;
   const std::vector<Request> requests = MixedRequests(2, 20, 256);
-  for (size_t chunk_tokens : {1, 7, 32, 512}) {
-    for (size_t sequence_count_max : {1, 5, 16}) {
-      SCOPED_TRACE(testing::Message() << chunk_tokens << ", " << sequence_count_max);
-      const auto engine = MakeEngine(
-          model, {.sequence_count_max = sequence_count_max, .chunk_tokens = chunk_tokens});
-      ExpectReferenceAnswers(*engine, requests);
-      EXPECT_EQ(engine->stats().preemption_count, 0);
+  for (const KvFormats formats : kFormatsOfBothKinds) {
+    for (size_t chunk_tokens : {1, 7, 32, 512}) {
+      for (size_t sequence_count_max : {1, 5, 16}) {
+        SCOPED_TRACE(testing::Message() << KvFormatsName(formats) << ", " << chunk_tokens << ", "
+                                        << sequence_count_max);
+        const auto engine = MakeEngine(model, {.kv_format = formats,
+                                               .kv_rotation = false,
+                                               .sequence_count_max = sequence_count_max,
+                                               .chunk_tokens = chunk_tokens});
+        ExpectReferenceAnswers(*engine, requests);
+        EXPECT_EQ(engine->stats().preemption_count, 0);
+      }
     }
   }
 }
 
 TEST(Engine, PreemptionDoesNotChangeTokens) {
   FakeModel model;
-  const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
   uint64_t preemption_count = 0;
   for (size_t block_count : {8, 9, 12, 20}) {
     for (size_t chunk_tokens : {16, 512}) {
       SCOPED_TRACE(testing::Message() << block_count << " blocks, chunks of " << chunk_tokens);
-      const auto engine =
-          MakeEngine(model, {.kv_bytes = block_count * block_bytes, .chunk_tokens = chunk_tokens});
+      EngineOptions options = {.kv_format = kFormatsOfBothKinds[block_count % 2],
+                               .kv_rotation = false,
+                               .chunk_tokens = chunk_tokens};
+      options.kv_bytes = BytesOf(model, options, block_count);
+      const auto engine = MakeEngine(model, options);
       const std::vector<Request> requests = MixedRequests(3, 20, 256);
       ExpectReferenceAnswers(*engine, requests);
       const EngineStats stats = engine->stats();
@@ -90,12 +109,13 @@ TEST(Engine, PreemptionDoesNotChangeTokens) {
 // Requests that come and go at any step, over blocks that others have used.
 TEST(Engine, ArrivalsAndCancelsDoNotChangeTheAnswersOfOthers) {
   FakeModel model;
-  const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
-  for (uint32_t seed = 0; seed < 20; ++seed) {
+  for (uint32_t seed = 0; seed < 40; ++seed) {
     std::mt19937 random(seed);
-    const auto engine = MakeEngine(model, {.kv_bytes = (8 + seed) * block_bytes,
-                                           .sequence_count_max = 1 + random() % 8,
-                                           .chunk_tokens = 1 + random() % 100});
+    EngineOptions options = {.kv_format = kFormatsOfBothKinds[seed % 2], .kv_rotation = false};
+    options.sequence_count_max = 1 + random() % 8;
+    options.chunk_tokens = 1 + random() % 100;
+    options.kv_bytes = BytesOf(model, options, 8 + seed / 2);
+    const auto engine = MakeEngine(model, options);
     const std::vector<Request> requests = MixedRequests(seed, 15, 256);
     std::vector<RecordingSink> sinks(requests.size());
     std::vector<RequestId> ids;
@@ -113,6 +133,37 @@ TEST(Engine, ArrivalsAndCancelsDoNotChangeTheAnswersOfOthers) {
     }
     ExpectIdle(*engine);
   }
+}
+
+// Sequences of 4096 tokens that 1 GiB holds at once, blocks that are not encoded yet included, with
+// keys and values of the shape of SmolLM2-135M.
+size_t SequencesHeld(KvFormats formats) {
+  FakeModel model(/*context_length=*/4096);
+  model.SetShape(/*layer_count=*/30, /*kv_head_count=*/3, /*head_dim=*/64);
+  const auto engine = MakeEngine(model, {.kv_format = formats,
+                                         .context_tokens = 4096,
+                                         .kv_bytes = size_t{1} << 30,
+                                         .sequence_count_max = 48,
+                                         .prefix_cache = false});
+  std::vector<RecordingSink> sinks(48);
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    // With its answer and the block that admission asks for beyond, 128 blocks.
+    Request request{.prompt = std::vector<TokenId>(4040, TokenId(i)), .token_count_max = 16};
+    EXPECT_TRUE(engine->Submit(request, sinks[i]).ok());
+  }
+  size_t held = 0;
+  while (engine->Step()) held = std::max(held, engine->stats().running_count);
+  EXPECT_EQ(engine->stats().preemption_count, 0u);
+  for (const RecordingSink& sink : sinks) EXPECT_EQ(sink.tokens.size(), 16u);
+  return held;
+}
+
+TEST(Engine, FewerBitsHoldMoreSequences) {
+  const auto bf16 = double(SequencesHeld(KvFormat::kBF16));
+  EXPECT_EQ(bf16, 11);  // of 128 blocks of 720 KiB: 90 MiB
+  EXPECT_GE(double(SequencesHeld(KvFormat::kInt8)), 1.85 * bf16);
+  EXPECT_GE(double(SequencesHeld({KvFormat::kInt8, KvFormat::kInt4})), 2.4 * bf16);
+  EXPECT_GE(double(SequencesHeld(KvFormat::kInt4)), 3.3 * bf16);
 }
 
 TEST(Engine, SamplingRepeatsBySeed) {

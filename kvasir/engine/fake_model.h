@@ -1,8 +1,9 @@
 // FakeModel: a network for the tests of the engine. Its keys and values are the tokens and
 // positions themselves, written into the pages through the block layout, and the logits of a row
 // are a hash of the tokens that it reads back from the pages of its sequence. A wrong block table,
-// position, page length or a page that somebody else wrote changes the answer. Not thread-safe,
-// like any Model.
+// position, page length or a page that somebody else wrote changes the answer. In quantised layouts
+// it keeps to OpenKv: rows go to the open blocks, and what is complete is copied to the pages. Not
+// thread-safe, like any Model.
 
 #ifndef KVASIR_ENGINE_FAKE_MODEL_H_
 #define KVASIR_ENGINE_FAKE_MODEL_H_
@@ -27,9 +28,17 @@ class FakeModel final : public Model {
     return 100 * row_count + 10 * logit_row_count;
   }
   size_t row_count_max() const override { return row_count_max_; }
-  KvBlockLayout KvLayout(KvFormat format) const override;
+  KvBlockLayout KvLayout(KvFormats formats) const override;
   // Adds a test failure for a batch that breaks a promise of model/batch.h.
   Status Forward(const Batch& batch, MatrixView<float> logits) override;
+
+  // Keys and values of another size, of which it writes as little: for plans of memory. REQUIRES
+  // two layers and two heads at least.
+  void SetShape(uint32_t layer_count, uint32_t kv_head_count, uint32_t head_dim) {
+    spec_.layer_count = layer_count;
+    spec_.kv_head_count = spec_.q_head_count = kv_head_count;
+    spec_.head_dim = head_dim;
+  }
 
   // What Forward computes for the last of `tokens`, without pages.
   static std::vector<float> LogitsAfter(std::span<const TokenId> tokens);

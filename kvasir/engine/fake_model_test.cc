@@ -24,18 +24,18 @@ uint64_t Mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-void StoreNumber(const KvBlockLayout& layout, std::byte* tile, size_t element, uint32_t value) {
+void StoreNumber(KvFormat format, std::byte* tile, size_t element, uint32_t value) {
   const uint32_t bits = std::bit_cast<uint32_t>(static_cast<float>(value));
   const uint16_t high = static_cast<uint16_t>(bits >> 16);
-  if (layout.format == KvFormat::kF32) std::memcpy(tile + element * 4, &bits, 4);
-  if (layout.format == KvFormat::kBF16) std::memcpy(tile + element * 2, &high, 2);
+  if (format == KvFormat::kF32) std::memcpy(tile + element * 4, &bits, 4);
+  if (format == KvFormat::kBF16) std::memcpy(tile + element * 2, &high, 2);
 }
 
-uint32_t LoadNumber(const KvBlockLayout& layout, const std::byte* tile, size_t element) {
+uint32_t LoadNumber(KvFormat format, const std::byte* tile, size_t element) {
   uint32_t bits = 0;
   uint16_t high = 0;
-  if (layout.format == KvFormat::kF32) std::memcpy(&bits, tile + element * 4, 4);
-  if (layout.format == KvFormat::kBF16) {
+  if (format == KvFormat::kF32) std::memcpy(&bits, tile + element * 4, 4);
+  if (format == KvFormat::kBF16) {
     std::memcpy(&high, tile + element * 2, 2);
     bits = uint32_t{high} << 16;
   }
@@ -49,14 +49,65 @@ struct Slot {
   std::byte* value_tile;
   size_t key_element;
   size_t value_element;
+  KvFormat format;
+
+  void Store(TokenId token, uint32_t position) const {
+    StoreNumber(format, key_tile, key_element, uint32_t(token));
+    StoreNumber(format, value_tile, value_element, position % kPositionModulus);
+  }
 };
 
-Slot SlotOf(const PagedKv& kv, size_t b, size_t position) {
+// In a page. "Encoded" are the 32 numbers of a tile as bf16, one behind another.
+Slot PageSlotOf(const PagedKv& kv, size_t b, size_t position) {
   const size_t entry = kv.kv_indptr[b] + position / kKvBlockTokens;
   const uint32_t token = position % kKvBlockTokens;
   std::byte* page = kv.Page(kv.kv_indices[entry]);
-  return {page + kv.layout.KTileOffset(1, 1), page + kv.layout.VTileOffset(0, 1),
-          kv.layout.KElement(token, 3), kv.layout.VElement(token, 2)};
+  Slot slot = {page + kv.layout.KTileOffset(1, 1), page + kv.layout.VTileOffset(0, 1), token, token,
+               KvFormat::kBF16};
+  if (kv.layout.quantized()) return slot;
+  slot.format = kv.layout.format.k;
+  slot.key_element = kv.layout.KElement(token, 3);
+  slot.value_element = kv.layout.VElement(token, 2);
+  return slot;
+}
+
+// Where the rows of this batch find it: in a page, or unencoded in a slot of the open blocks.
+Slot SlotOf(const PagedKv& kv, size_t b, size_t position) {
+  const auto block = static_cast<int32_t>(position / kKvBlockTokens);
+  if (!kv.open || block < kv.open->first_own_block[b]) return PageSlotOf(kv, b, position);
+  const KvBlockLayout& layout = kv.open->layout;
+  const int32_t slot = kv.open->Slot(b, block);
+  const uint32_t token = position % kKvBlockTokens;
+  return {kv.open->Tiles(slot, 1) + layout.tile_bytes(),
+          kv.open->Tiles(slot, 0) + (layout.kv_head_count + 1) * layout.tile_bytes(),
+          layout.KElement(token, 3), layout.VElement(token, 2), KvFormat::kBF16};
+}
+
+// The fake has two layers and writes one number into each, so its staging slots may be used for
+// both. Copies what an earlier batch began in the open slot when the last block needs that.
+void MoveOpenBlock(const PagedKv& kv, size_t b, size_t first_position) {
+  if (!kv.open || kv.open->own_indptr[b + 1] - kv.open->own_indptr[b] < 2) return;
+  if (first_position % kKvBlockTokens == 0) return;
+  const int32_t from = kv.open->own_slots[size_t(kv.open->own_indptr[b + 1]) - 1];
+  const int32_t to = kv.open->Slot(b, kv.open->first_own_block[b]);
+  const KvBlockLayout& layout = kv.open->layout;
+  const size_t value_offset = (layout.kv_head_count + 1) * layout.tile_bytes();
+  std::memcpy(kv.open->Tiles(to, 1) + layout.tile_bytes(),
+              kv.open->Tiles(from, 1) + layout.tile_bytes(), layout.tile_bytes());
+  std::memcpy(kv.open->Tiles(to, 0) + value_offset, kv.open->Tiles(from, 0) + value_offset,
+              layout.tile_bytes());
+}
+
+// "Encodes" the blocks that are complete now.
+void SealBlocks(const PagedKv& kv, size_t b) {
+  if (!kv.open) return;
+  const size_t first = size_t(kv.open->first_own_block[b]) * kKvBlockTokens;
+  const size_t end = size_t(kv.KvLen(b)) / kKvBlockTokens * kKvBlockTokens;
+  for (size_t position = first; position < end; ++position) {
+    const Slot from = SlotOf(kv, b, position), to = PageSlotOf(kv, b, position);
+    to.Store(TokenId(LoadNumber(from.format, from.key_tile, from.key_element)),
+             LoadNumber(from.format, from.value_tile, from.value_element));
+  }
 }
 
 uint64_t HashStep(uint64_t hash, TokenId token) { return Mix(hash ^ uint64_t(token + 1)); }
@@ -76,6 +127,26 @@ void ExpectWrittenPagesAreNotShared(const Batch& batch) {
     const int32_t first_written = (kv.KvLen(b) - q_len) / int32_t{kKvBlockTokens};
     for (int32_t entry = kv.kv_indptr[b] + first_written; entry < kv.kv_indptr[b + 1]; ++entry) {
       ASSERT_EQ(pages.count(kv.kv_indices[entry]), 1) << "a page is written that others read";
+    }
+  }
+}
+
+// Quantised layouts: each block that rows lie in has a slot of its own, the last one an open slot.
+void ExpectOwnSlotsAreDistinct(const Batch& batch) {
+  const PagedKv& kv = batch.kv;
+  ASSERT_EQ(kv.open.has_value(), kv.layout.quantized());
+  if (!kv.open) return;
+  const std::set<int32_t> slots(kv.open->own_slots.begin(), kv.open->own_slots.end());
+  ASSERT_EQ(slots.size(), kv.open->own_slots.size());
+  ASSERT_EQ(kv.open->own_indptr.size(), kv.batch_size() + 1);
+  ASSERT_EQ(kv.open->first_own_block.size(), kv.batch_size());
+  for (size_t b = 0; b < kv.batch_size(); ++b) {
+    const int32_t first = batch.positions[batch.qo_indptr[b]] / int32_t{kKvBlockTokens};
+    const int32_t last = (kv.KvLen(b) - 1) / int32_t{kKvBlockTokens};
+    ASSERT_EQ(kv.open->first_own_block[b], first);
+    ASSERT_EQ(kv.open->own_indptr[b + 1] - kv.open->own_indptr[b], last - first + 1);
+    for (int32_t block = first; block <= last; ++block) {
+      ASSERT_EQ(kv.open->Slot(b, block) >= 0, block == last);
     }
   }
 }
@@ -104,6 +175,7 @@ void ExpectWellFormed(const Batch& batch, const FakeModel& model) {
   }
   for (int32_t page : kv.kv_indices) ASSERT_TRUE(page >= 0 && size_t(page) < kv.page_count);
   ExpectWrittenPagesAreNotShared(batch);
+  ASSERT_NO_FATAL_FAILURE(ExpectOwnSlotsAreDistinct(batch));
   for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
     ASSERT_LT(size_t(batch.logit_rows[i]), batch.tokens.size());
     if (i > 0) {
@@ -125,11 +197,11 @@ FakeModel::FakeModel(uint32_t context_length, size_t row_count_max)
   spec_.context_length = context_length;
 }
 
-KvBlockLayout FakeModel::KvLayout(KvFormat format) const {
+KvBlockLayout FakeModel::KvLayout(KvFormats formats) const {
   return {.layer_count = spec_.layer_count,
           .kv_head_count = spec_.kv_head_count,
           .head_dim = spec_.head_dim,
-          .format = format};
+          .format = formats};
 }
 
 Status FakeModel::Forward(const Batch& batch, MatrixView<float> logits) {
@@ -138,23 +210,22 @@ Status FakeModel::Forward(const Batch& batch, MatrixView<float> logits) {
   if (on_forward) KVASIR_RETURN_IF_ERROR(on_forward(batch));
   EXPECT_EQ(logits.rows(), batch.logit_rows.size());
   EXPECT_EQ(logits.cols(), kVocabSize);
-  const KvBlockLayout& layout = batch.kv.layout;
   size_t logit_row = 0;
   for (size_t b = 0; b < batch.kv.batch_size(); ++b) {
     const int32_t rows_begin = batch.qo_indptr[b], rows_end = batch.qo_indptr[b + 1];
+    MoveOpenBlock(batch.kv, b, size_t(batch.positions[rows_begin]));
     for (int32_t row = rows_begin; row < rows_end; ++row) {
-      const Slot slot = SlotOf(batch.kv, b, batch.positions[row]);
-      StoreNumber(layout, slot.key_tile, slot.key_element, batch.tokens[row]);
-      StoreNumber(layout, slot.value_tile, slot.value_element,
-                  batch.positions[row] % kPositionModulus);
+      SlotOf(batch.kv, b, batch.positions[row])
+          .Store(batch.tokens[row], uint32_t(batch.positions[row]));
     }
+    SealBlocks(batch.kv, b);
     uint64_t hash = 0;
     int32_t row = rows_begin - batch.positions[rows_begin];  // of position 0, perhaps negative
     for (int32_t position = 0; row < rows_end; ++row, ++position) {
       const Slot slot = SlotOf(batch.kv, b, position);
-      EXPECT_EQ(LoadNumber(layout, slot.value_tile, slot.value_element),
+      EXPECT_EQ(LoadNumber(slot.format, slot.value_tile, slot.value_element),
                 position % kPositionModulus);
-      hash = HashStep(hash, LoadNumber(layout, slot.key_tile, slot.key_element));
+      hash = HashStep(hash, LoadNumber(slot.format, slot.key_tile, slot.key_element));
       if (logit_row < batch.logit_rows.size() && batch.logit_rows[logit_row] == row) {
         WriteLogits(hash, logits.row_span(logit_row++));
       }
@@ -205,7 +276,7 @@ TEST(FakeModel, ReadsWhatThePagesSay) {
   ASSERT_TRUE(model.Forward(batch, {logits.data(), 1, kVocabSize}).ok());
   EXPECT_EQ(logits, FakeModel::LogitsAfter(std::vector<TokenId>{17, 199, 5}));
   const Slot slot = SlotOf(batch.kv, 0, 1);
-  StoreNumber(layout, slot.key_tile, slot.key_element, 198);
+  StoreNumber(slot.format, slot.key_tile, slot.key_element, 198);
   ASSERT_TRUE(model.Forward(batch, {logits.data(), 1, kVocabSize}).ok());
   EXPECT_NE(logits, FakeModel::LogitsAfter(std::vector<TokenId>{17, 199, 5}));
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "kvasir/kernels/hadamard.h"
 #include "kvasir/kv/block_pool.h"
 
 namespace kvasir {
@@ -58,11 +59,13 @@ Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& pl
     const size_t usual = BlocksFor(std::min(plan.context_tokens, kDefaultSequenceTokens));
     return std::max(block_count_min, options.sequence_count_max * usual);
   }
-  const size_t block_count = options.kv_bytes / block_bytes;
+  const size_t block_count =
+      options.kv_bytes > plan.open_bytes ? (options.kv_bytes - plan.open_bytes) / block_bytes : 0;
   if (block_count < block_count_min) {
     return InvalidArgument("kv_bytes is " + std::to_string(options.kv_bytes) +
                            ", it must be 0 or at least " +
-                           std::to_string(SaturatingMultiply(block_count_min, block_bytes)) +
+                           std::to_string(SaturatingAdd(
+                               SaturatingMultiply(block_count_min, block_bytes), plan.open_bytes)) +
                            ", one sequence of " + std::to_string(plan.context_tokens) + " tokens");
   }
   return block_count;
@@ -98,17 +101,21 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
   KVASIR_RETURN_IF_ERROR(CheckBlockSelectTokens(options.block_select_tokens));
 
   plan.weight_bytes = model.weight_bytes();
-  plan.kv_layout = model.KvLayout(options.kv_format);
+  KVASIR_ASSIGN_OR_RETURN(plan.kv_layout, KvLayoutFor(model, options));
   if (plan.kv_layout.block_bytes() == 0) {
     return InvalidArgument("the model has no layer that keeps keys and values");
   }
+  plan.open_counts =
+      OpenBlockCounts::For(plan.kv_layout, options.chunk_tokens, options.sequence_count_max);
+  plan.open_bytes = OpenBlocks::ByteCount(plan.kv_layout, plan.open_counts);
   KVASIR_ASSIGN_OR_RETURN(plan.block_count, PlanBlockCount(options, plan));
   if (plan.block_count > kBlockCountLimit) {
     return InvalidArgument("kv_bytes makes " + std::to_string(plan.block_count) +
                            " blocks, at most " + std::to_string(kBlockCountLimit) +
                            " can be numbered");
   }
-  plan.kv_bytes = SaturatingMultiply(plan.block_count, plan.kv_layout.block_bytes());
+  plan.kv_bytes = SaturatingAdd(SaturatingMultiply(plan.block_count, plan.kv_layout.block_bytes()),
+                                plan.open_bytes);
   if (options.block_select_tokens > 0) {
     plan.summary_bytes = BlockSummaries::ByteCount(plan.kv_layout, plan.block_count);
   }
@@ -117,6 +124,34 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
   plan.logit_bytes = plan.logit_row_count * sizeof(float) * size_t{spec.vocab_size};
   plan.activation_bytes = model.ActivationBytes(options.chunk_tokens, plan.logit_row_count);
   return plan;
+}
+
+Result<KvBlockLayout> KvLayoutFor(const Model& model, const EngineOptions& options) {
+  KvBlockLayout layout = model.KvLayout(options.kv_format);
+  layout.rotated = options.kv_rotation;
+  const auto& formats = options.kv_layers;
+  if (!formats.empty()) {
+    if (formats.size() != layout.layer_count) {
+      return InvalidArgument("kv_layers has " + std::to_string(formats.size()) +
+                             " entries, the model has " + std::to_string(layout.layer_count) +
+                             " layers");
+    }
+    layout = MixedKvLayout(layout, formats);
+  }
+  if (!layout.quantized()) return layout;
+  for (uint32_t layer = 0; layer < layout.layer_count; ++layer) {
+    const KvFormats used = layout.formats(layer);
+    if (used.k == KvFormat::kF32 || used.v == KvFormat::kF32) {
+      return InvalidArgument("layer " + std::to_string(layer) +
+                             " keeps keys or values in f32, which goes with f32 alone");
+    }
+  }
+  if (options.block_select_tokens > 0) {
+    return InvalidArgument("block_select_tokens is " + std::to_string(options.block_select_tokens) +
+                           ", with quantised keys and values it must be 0");
+  }
+  if (layout.rotates()) KVASIR_RETURN_IF_ERROR(CheckHadamard(layout.head_dim));
+  return layout;
 }
 
 Status CheckBlockSelectTokens(size_t tokens) {

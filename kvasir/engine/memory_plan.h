@@ -10,6 +10,7 @@
 #include "kvasir/base/status.h"
 #include "kvasir/engine/engine_options.h"
 #include "kvasir/formats/kv_block_layout.h"
+#include "kvasir/kv/open_blocks.h"
 #include "kvasir/model/model.h"
 
 namespace kvasir {
@@ -24,9 +25,11 @@ struct MemoryPlan {
   size_t weight_bytes = 0;    // in memory already: the model is loaded
   KvBlockLayout kv_layout;
   size_t block_count = 0;
-  size_t kv_bytes = 0;         // block_count blocks
-  size_t summary_bytes = 0;    // of the blocks, for block selection
-  size_t logit_row_count = 0;  // of the largest batch
+  OpenBlockCounts open_counts;  // of blocks that are not encoded yet
+  size_t open_bytes = 0;        // theirs
+  size_t kv_bytes = 0;          // block_count blocks, and open_bytes
+  size_t summary_bytes = 0;     // of the blocks, for block selection
+  size_t logit_row_count = 0;   // of the largest batch
   size_t logit_bytes = 0;
   size_t activation_bytes = 0;  // of the largest batch
 
@@ -40,6 +43,10 @@ struct MemoryPlan {
 // Checks the options against their bounds and resolves their defaults. kInvalidArgument names the
 // option, its value and its range. A sum that does not fit into size_t becomes the largest size_t.
 Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options);
+
+// The layout of the model's blocks with the formats of the options. kInvalidArgument names the
+// option when the formats do not go together or with the model.
+Result<KvBlockLayout> KvLayoutFor(const Model& model, const EngineOptions& options);
 
 // Whether EngineOptions::block_select_tokens may be `tokens`; kInvalidArgument names the range.
 Status CheckBlockSelectTokens(size_t tokens);

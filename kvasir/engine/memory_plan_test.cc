@@ -44,6 +44,48 @@ TEST(PlanMemory, TakesWholeBlocksOfKvBytes) {
   EXPECT_EQ(plan->kv_bytes, 7 * block_bytes);
 }
 
+TEST(PlanMemory, OpenBlocksCountAsKvBytes) {
+  FakeModel model(64);
+  model.SetShape(30, 3, 64);
+  EngineOptions options = {.kv_format = KvFormat::kInt8,
+                           .kv_bytes = 64 << 20,
+                           .sequence_count_max = 4,
+                           .chunk_tokens = 96};
+  const auto plan = PlanMemory(model, options);
+  ASSERT_TRUE(plan.ok());
+  // 30 layers of 6 tiles of 32 x 64 bf16 numbers, for each sequence; one layer for what 96 rows of
+  // 4 sequences complete: (96 + 4 * 30) / 32 blocks.
+  EXPECT_EQ(plan->open_counts.slots, 4);
+  EXPECT_EQ(plan->open_counts.staging, 6);
+  EXPECT_EQ(plan->open_bytes, (4 * 30 + 6) * 6 * 4096);
+  // 6 * 30 tiles of 2112 bytes are 92.8 pages.
+  EXPECT_EQ(plan->kv_layout.block_bytes(), 93 * 4096);
+  EXPECT_EQ(plan->block_count, ((64 << 20) - plan->open_bytes) / (93 * 4096));
+  EXPECT_EQ(plan->kv_bytes, plan->block_count * 93 * 4096 + plan->open_bytes);
+  EXPECT_EQ(Engine::Create(model, options).value()->stats().kv_bytes, plan->kv_bytes);
+}
+
+TEST(PlanMemory, RefusesFormatsThatDoNotFitTheModelByName) {
+  const FakeModel model(256);
+  const auto message = [&](const EngineOptions& options) {
+    return PlanMemory(model, options).status().message();
+  };
+  EXPECT_EQ(message({.kv_format = KvFormat::kInt8}),
+            "head_dim is 5, rotated keys and values need a multiple of 16");
+  EXPECT_EQ(message({.kv_format = {KvFormat::kBF16, KvFormat::kInt4}}),
+            "head_dim is 5, rotated keys and values need a multiple of 16");
+  EXPECT_EQ(message({.kv_format = KvFormat::kFp8E4M3}), "");
+  EXPECT_EQ(message({.kv_format = KvFormat::kInt8, .kv_rotation = false}), "");
+  EXPECT_EQ(message({.kv_format = KvFormat::kFp8E5M2, .block_select_tokens = 128}),
+            "block_select_tokens is 128, with quantised keys and values it must be 0");
+  EXPECT_EQ(message({.kv_layers = {KvFormat::kBF16}}),
+            "kv_layers has 1 entries, the model has 2 layers");
+  EXPECT_EQ(message({.kv_layers = {KvFormat::kF32, KvFormat::kFp8E4M3}}),
+            "layer 0 keeps keys or values in f32, which goes with f32 alone");
+  EXPECT_EQ(message({.kv_format = {KvFormat::kF32, KvFormat::kFp8E4M3}}),
+            "layer 0 keeps keys or values in f32, which goes with f32 alone");
+}
+
 TEST(PlanMemory, RefusesOptionsOutOfBoundsByName) {
   FakeModel model(/*context_length=*/128, /*row_count_max=*/512);
   const auto expect_refused = [&](const EngineOptions& options, const std::string& message) {

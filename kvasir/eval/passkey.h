@@ -24,7 +24,7 @@ struct PasskeyOptions {
   size_t trial_count = 5;      // numbers, told at evenly spaced places of the text
   std::vector<DecodeReading> readings;
   size_t chunk_tokens = 512;
-  KvFormat kv_format = KvFormat::kBF16;
+  KvFormats kv_format = KvFormat::kBF16;
   // Called with the share of the work that is done, 0..1; may be empty.
   std::function<void(double)> on_progress = nullptr;
 };

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "kvasir/base/status.h"
 #include "kvasir/base/thread_pool.h"
@@ -22,7 +23,8 @@ struct PerplexityOptions {
   size_t context_tokens = 512;  // of one window, at least 2
   size_t window_count_max = 0;  // 0 = all
   size_t chunk_tokens = 512;    // rows of one forward pass; results do not depend on it
-  KvFormat kv_format = KvFormat::kBF16;
+  KvFormats kv_format = KvFormat::kBF16;
+  std::vector<KvFormats> kv_layers = {};  // of each layer, in place of kv_format
   // Called with the share of the work that is done, 0..1; may be empty.
   std::function<void(double)> on_progress = nullptr;
 };
@@ -40,11 +42,6 @@ struct PerplexityResult {
 Result<PerplexityResult> MeasurePerplexity(Model& model, ThreadPool& pool,
                                            std::span<const TokenId> tokens,
                                            const PerplexityOptions& options);
-
-// -log softmax(logits)[token] in double precision. REQUIRES a token inside logits.
-double NegativeLogLikelihood(std::span<const float> logits, TokenId token);
-// The token with the largest logit, the first of equal ones. REQUIRES a logit.
-TokenId MostLikely(std::span<const float> logits);
 
 }  // namespace kvasir
 

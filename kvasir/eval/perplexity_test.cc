@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 namespace kvasir {
@@ -29,7 +28,7 @@ class KnownModel : public Model {
   size_t weight_bytes() const override { return 0; }
   size_t ActivationBytes(size_t, size_t) const override { return 0; }
   size_t row_count_max() const override { return 48; }
-  KvBlockLayout KvLayout(KvFormat format) const override { return {1, 1, 2, format}; }
+  KvBlockLayout KvLayout(KvFormats formats) const override { return {1, 1, 2, formats}; }
   Status Forward(const Batch& batch, MatrixView<float> logits) override {
     EXPECT_EQ(batch.kv.batch_size(), 1u);
     EXPECT_EQ(batch.logit_rows.size(), batch.tokens.size());
@@ -124,14 +123,6 @@ TEST_F(PerplexityTest, RefusesWhatCannotBeScored) {
   const std::vector<TokenId> outside = {0, 1, 4};
   EXPECT_EQ(Measure(outside, {.context_tokens = 3}).status().message(),
             "the text has token 4, outside the model's vocabulary of 4");
-}
-
-TEST(NegativeLogLikelihoodTest, HoldsForLargeLogits) {
-  const float infinity = std::numeric_limits<float>::infinity();
-  EXPECT_NEAR(NegativeLogLikelihood(std::vector<float>{0, 0}, 1), std::log(2.0), 1e-12);
-  EXPECT_NEAR(NegativeLogLikelihood(std::vector<float>{1e4f, 0}, 0), 0, 1e-12);
-  EXPECT_NEAR(NegativeLogLikelihood(std::vector<float>{1e4f, 0}, 1), 1e4, 1e-9);
-  EXPECT_NEAR(NegativeLogLikelihood(std::vector<float>{-infinity, 5}, 1), 0, 1e-12);
 }
 
 }  // namespace

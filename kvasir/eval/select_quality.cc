@@ -1,12 +1,12 @@
 #include "kvasir/eval/select_quality.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
 
-#include "kvasir/eval/perplexity.h"
+#include "kvasir/engine/memory_plan.h"
+#include "kvasir/eval/prediction.h"
 
 namespace kvasir {
 
@@ -31,19 +31,6 @@ Status CheckOptions(const Model& model, std::span<const TokenId> tokens,
   return OkStatus();
 }
 
-double LogOfSumOfExp(std::span<const float> logits, double largest) {
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(double(logit) - largest);
-  return largest + std::log(sum);
-}
-
-// Sums of one way of reading, over all windows.
-struct Sums {
-  double nll = 0;
-  double kl = 0;
-  size_t agreed = 0;
-};
-
 // Decodes what follows `context` and calls compare(i, logits) for each token.
 template <typename Compare>
 Status DecodeText(SequenceReader& reader, const BlockTable& context,
@@ -59,32 +46,22 @@ Status DecodeText(SequenceReader& reader, const BlockTable& context,
 
 }  // namespace
 
-double KlDivergence(std::span<const float> p_logits, std::span<const float> q_logits) {
-  const double p_log_sum =
-      LogOfSumOfExp(p_logits, double(*std::max_element(p_logits.begin(), p_logits.end())));
-  const double q_log_sum =
-      LogOfSumOfExp(q_logits, double(*std::max_element(q_logits.begin(), q_logits.end())));
-  double kl = 0;
-  for (size_t i = 0; i < p_logits.size(); ++i) {
-    const double log_p = double(p_logits[i]) - p_log_sum, log_q = double(q_logits[i]) - q_log_sum;
-    if (const double p = std::exp(log_p); p > 0) kl += p * (log_p - log_q);
-  }
-  return kl;
-}
-
 Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const TokenId> tokens,
                                                  const SelectQualityOptions& options) {
   KVASIR_RETURN_IF_ERROR(CheckOptions(model, tokens, options));
   const size_t window_tokens = options.depth_tokens + options.decode_tokens + 1;
   const size_t windows = std::min(tokens.size() / window_tokens, options.window_count_max);
   const size_t vocab_size = model.spec().vocab_size;
+  KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout,
+                          KvLayoutFor(model, {.kv_format = options.kv_format}));
   // A copy of the open block, and the decoded tokens beside the context.
   KVASIR_ASSIGN_OR_RETURN(
       const std::unique_ptr<SequenceReader> reader,
-      SequenceReader::Create(model, options.kv_format, window_tokens + 4 * kKvBlockTokens));
+      SequenceReader::Create(model, layout, window_tokens + 4 * kKvBlockTokens));
   const size_t chunk_tokens = std::min(options.chunk_tokens, model.row_count_max());
 
-  std::vector<Sums> sums(1 + options.budgets.size());
+  const size_t way_count = 1 + options.budgets.size();
+  std::vector<std::vector<TokenScore>> scores(way_count);
   std::vector<float> logits(vocab_size);
   std::vector<float> full_logits(options.decode_tokens * vocab_size);  // [decoded, vocab_size]
   for (size_t window = 0; window < windows; ++window) {
@@ -93,20 +70,21 @@ Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const T
     BlockTable context = reader->NewSequence();
     KVASIR_RETURN_IF_ERROR(
         reader->Read(text.first(options.depth_tokens), chunk_tokens, context, logits));
-    for (size_t way = 0; way < sums.size(); ++way) {
+    for (size_t way = 0; way < way_count; ++way) {
       DecodeReading reading;
       reading.budget_tokens = way == 0 ? 0 : options.budgets[way - 1];
       reading.full_layer_count = options.full_layer_count;
       const auto compare = [&](size_t i, std::span<const float> row) {
         const std::span<float> full = std::span(full_logits).subspan(i * vocab_size, vocab_size);
         if (way == 0) std::copy(row.begin(), row.end(), full.begin());
-        sums[way].nll += NegativeLogLikelihood(row, text[options.depth_tokens + i + 1]);
-        sums[way].kl += KlDivergence(full, row);
-        sums[way].agreed += MostLikely(full) == MostLikely(row);
+        const Prediction reference = Predict(full), prediction = Predict(row);
+        scores[way].push_back(
+            {NegativeLogLikelihood(prediction, text[options.depth_tokens + i + 1]),
+             KlDivergence(reference, prediction), reference.best == prediction.best});
       };
       KVASIR_RETURN_IF_ERROR(DecodeText(*reader, context, decoded, reading, logits, compare));
       if (options.on_progress) {
-        options.on_progress(double(window * sums.size() + way + 1) / double(windows * sums.size()));
+        options.on_progress(double(window * way_count + way + 1) / double(windows * way_count));
       }
     }
   }
@@ -114,14 +92,14 @@ Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const T
   SelectQualityResult result;
   result.window_count = windows;
   result.token_count = windows * options.decode_tokens;
-  const double n = double(result.token_count);
-  for (size_t way = 0; way < sums.size(); ++way) {
+  for (size_t way = 0; way < way_count; ++way) {
     SelectQualityRow row;
     row.budget_tokens = way == 0 ? 0 : options.budgets[way - 1];
-    row.mean_nll = sums[way].nll / n;
-    row.perplexity = std::exp(row.mean_nll);
-    row.top1_agreement = double(sums[way].agreed) / n;
-    row.mean_kl = sums[way].kl / n;
+    const PredictionQuality quality = Summarize(scores[way]);
+    row.mean_nll = quality.mean_nll;
+    row.perplexity = quality.perplexity;
+    row.top1_agreement = quality.top1;
+    row.mean_kl = quality.mean_kl;
     result.rows.push_back(row);
   }
   return result;

@@ -26,7 +26,7 @@ struct SelectQualityOptions {
   std::vector<size_t> budgets;  // in tokens, each a multiple of 32 from 128 on
   uint32_t full_layer_count = BatchBlockSelect().full_layer_count;
   size_t chunk_tokens = 512;
-  KvFormat kv_format = KvFormat::kBF16;
+  KvFormats kv_format = KvFormat::kBF16;
   // Called with the share of the work that is done, 0..1; may be empty.
   std::function<void(double)> on_progress = nullptr;
 };
@@ -49,9 +49,6 @@ struct SelectQualityResult {
 // kResourceExhausted when the keys and values do not fit in memory.
 Result<SelectQualityResult> MeasureSelectQuality(Model& model, std::span<const TokenId> tokens,
                                                  const SelectQualityOptions& options);
-
-// sum p log(p / q) of the softmax distributions of two rows of logits, in double precision.
-double KlDivergence(std::span<const float> p_logits, std::span<const float> q_logits);
 
 }  // namespace kvasir
 

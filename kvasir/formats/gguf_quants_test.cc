@@ -13,7 +13,6 @@
 
 #include "kvasir/formats/block_encoder.h"
 #include "kvasir/formats/float16.h"
-#include "kvasir/formats/kv_block_layout.h"
 
 namespace kvasir {
 namespace {
@@ -178,12 +177,6 @@ TEST(DTypeTest, NamesAndSizes) {
   EXPECT_EQ(DTypeFromName("q4_k"), DType::kQ4_K);
   EXPECT_EQ(DTypeFromName("Q4_2"), std::nullopt);
   EXPECT_EQ(DTypeBytes(DType::kQ6_K, 512), 420u);
-}
-
-TEST(KvFormatTest, Names) {
-  EXPECT_EQ(KvFormatFromName(KvFormatName(KvFormat::kF32)), KvFormat::kF32);
-  EXPECT_EQ(KvFormatFromName("bf16"), KvFormat::kBF16);
-  EXPECT_EQ(KvFormatFromName("int8"), std::nullopt);
 }
 
 }  // namespace

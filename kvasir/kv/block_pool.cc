@@ -9,7 +9,8 @@
 namespace kvasir {
 
 Result<std::unique_ptr<BlockPool>> BlockPool::Create(const KvBlockLayout& layout,
-                                                     size_t block_count) {
+                                                     size_t block_count,
+                                                     OpenBlockCounts open_counts) {
   if (layout.layer_count == 0 || layout.kv_head_count == 0 || layout.head_dim == 0) {
     return InvalidArgument("a KV block layout needs at least one layer, KV head and dimension");
   }
@@ -27,6 +28,9 @@ Result<std::unique_ptr<BlockPool>> BlockPool::Create(const KvBlockLayout& layout
   std::unique_ptr<BlockPool> pool(new BlockPool);
   pool->layout_ = layout;
   KVASIR_ASSIGN_OR_RETURN(pool->arena_, AlignedBuffer::Allocate(arena_bytes));
+  if (layout.quantized()) {
+    KVASIR_ASSIGN_OR_RETURN(pool->open_blocks_, OpenBlocks::Create(layout, open_counts));
+  }
   pool->references_.assign(block_count, 0);
   pool->kept_.assign(block_count, false);
   pool->allocation_counts_.assign(block_count, 0);

@@ -16,6 +16,7 @@
 #include "kvasir/base/aligned_buffer.h"
 #include "kvasir/base/status.h"
 #include "kvasir/formats/kv_block_layout.h"
+#include "kvasir/kv/open_blocks.h"
 
 namespace kvasir {
 
@@ -37,10 +38,15 @@ class BlockKeeper {
 class BlockPool {
  public:
   // kResourceExhausted when the memory cannot be had; kInvalidArgument for a layout or count of 0.
-  static Result<std::unique_ptr<BlockPool>> Create(const KvBlockLayout& layout, size_t block_count);
+  // `open_counts` are of the blocks that are not encoded yet, for a layout that is quantised.
+  static Result<std::unique_ptr<BlockPool>> Create(const KvBlockLayout& layout, size_t block_count,
+                                                   OpenBlockCounts open_counts = {});
 
   const KvBlockLayout& layout() const { return layout_; }
   std::byte* base() const { return arena_.data(); }
+  // Where blocks lie until they are encoded; empty when the layout is not quantised.
+  OpenBlocks& open_blocks() { return open_blocks_; }
+  const OpenBlocks& open_blocks() const { return open_blocks_; }
   size_t block_count() const { return references_.size(); }
   size_t free_count() const { return free_.size(); }
   size_t kept_count() const { return kept_count_; }
@@ -71,6 +77,7 @@ class BlockPool {
 
   KvBlockLayout layout_;
   AlignedBuffer arena_;
+  OpenBlocks open_blocks_;
   BlockKeeper* keeper_ = nullptr;
   std::vector<uint32_t> references_;         // by block
   std::vector<uint64_t> allocation_counts_;  // by block

@@ -17,7 +17,8 @@ size_t BlocksFor(size_t token_count) { return (token_count + kKvBlockTokens - 1)
 BlockTable::BlockTable(BlockTable&& other) noexcept
     : pool_(other.pool_),
       blocks_(std::move(other.blocks_)),
-      token_count_(std::exchange(other.token_count_, 0)) {
+      token_count_(std::exchange(other.token_count_, 0)),
+      open_slot_(std::exchange(other.open_slot_, -1)) {
   other.blocks_.clear();
 }
 
@@ -27,6 +28,7 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
   pool_ = other.pool_;
   blocks_.swap(other.blocks_);
   token_count_ = std::exchange(other.token_count_, 0);
+  open_slot_ = std::exchange(other.open_slot_, -1);
   return *this;
 }
 
@@ -51,11 +53,17 @@ Status BlockTable::Extend(size_t count) {
                              std::to_string(pool_->block_count()) + " are free");
   }
   if (count == 0) return OkStatus();
+  const bool quantized = pool_->layout().quantized();
+  if (quantized && open_slot_ < 0) {
+    KVASIR_ASSIGN_OR_RETURN(open_slot_, pool_->open_blocks().Take());
+  }
   if (OpenBlockIsShared()) {
     KVASIR_ASSIGN_OR_RETURN(const BlockId copy, pool_->Allocate());
     const size_t block_bytes = pool_->layout().block_bytes();
-    std::memcpy(pool_->base() + size_t(copy) * block_bytes,
-                pool_->base() + size_t(blocks_.back()) * block_bytes, block_bytes);
+    if (!quantized) {  // of a quantised block nothing is written before it is complete
+      std::memcpy(pool_->base() + size_t(copy) * block_bytes,
+                  pool_->base() + size_t(blocks_.back()) * block_bytes, block_bytes);
+    }
     pool_->Release(blocks_.back());
     blocks_.back() = copy;
   }
@@ -101,9 +109,18 @@ BlockTable BlockTable::Fork() const {
   fork.blocks_ = blocks_;
   fork.token_count_ = token_count_;
   for (const BlockId block : blocks_) pool_->Reference(block);
+  if (open_slot_ >= 0) {
+    auto slot = pool_->open_blocks().Take();
+    KVASIR_CHECK(slot.ok());
+    fork.open_slot_ = slot.value();
+    pool_->open_blocks().Copy(open_slot_, fork.open_slot_);
+  }
   return fork;
 }
 
-void BlockTable::Clear() { Truncate(0); }
+void BlockTable::Clear() {
+  Truncate(0);
+  if (open_slot_ >= 0) pool_->open_blocks().GiveBack(std::exchange(open_slot_, -1));
+}
 
 }  // namespace kvasir

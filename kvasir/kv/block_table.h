@@ -1,6 +1,8 @@
 // BlockTable: the blocks of one sequence, in order, and how many tokens they hold. Owns one
 // reference to each block and releases them when it dies. Complete blocks may be shared with other
-// tables; what is appended goes to blocks of its own. Engine thread only.
+// tables; what is appended goes to blocks of its own. In a pool of quantised blocks it also holds
+// an open slot (open_blocks.h) from its first tokens on, where its last block lies until that is
+// complete. Engine thread only.
 
 #ifndef KVASIR_KV_BLOCK_TABLE_H_
 #define KVASIR_KV_BLOCK_TABLE_H_
@@ -28,6 +30,9 @@ class BlockTable {
   // Tokens in the last block: 1..32, or 0 for an empty table.
   size_t last_block_token_count() const;
 
+  // The slot of the last block, or -1: the table is empty or its blocks are not quantised.
+  int32_t open_slot() const { return open_slot_; }
+
   // Blocks that Extend(count) would allocate.
   size_t BlocksNeeded(size_t token_count) const;
   // Makes room for `count` more tokens, which the model is about to append. All or nothing:
@@ -39,10 +44,12 @@ class BlockTable {
   void AppendShared(std::span<const BlockId> shared);
   // Puts a block with the same contents in the place of the complete block `index`.
   void Replace(size_t index, BlockId same);
-  // Forgets tokens from the end, releasing blocks that hold none. REQUIRES token_count <=
-  // token_count().
+  // Forgets tokens from the end, releasing blocks that hold none. Where blocks are quantised, what
+  // is left of a complete block that is cut is lost, too: its numbers were encoded as a whole.
+  // REQUIRES token_count <= token_count().
   void Truncate(size_t token_count);
-  // A second table over the same blocks (n > 1, beams): costs references only.
+  // A second table over the same blocks (n > 1, beams): costs references only, and a copy of the
+  // open slot. REQUIRES a free one.
   BlockTable Fork() const;
   void Clear();
 
@@ -53,6 +60,7 @@ class BlockTable {
   BlockPool* pool_;
   std::vector<BlockId> blocks_;
   size_t token_count_ = 0;
+  int32_t open_slot_ = -1;
 };
 
 }  // namespace kvasir

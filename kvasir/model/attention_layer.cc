@@ -1,8 +1,10 @@
 // The attention block of a layer.
 
 #include "kvasir/attention/append.h"
+#include "kvasir/attention/seal.h"
 #include "kvasir/kernels/elementwise.h"
 #include "kvasir/kernels/gemm.h"
+#include "kvasir/kernels/hadamard.h"
 #include "kvasir/kernels/rope.h"
 #include "kvasir/model/layer_context.h"
 
@@ -48,15 +50,22 @@ void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint3
                                  {&weights.v, v, DataOrNull(weights.v_bias)}};
   Gemm(input, products, buffers.gemm_scratch(), context.pool);
 
+  const KvBlockLayout& layout = context.batch.kv.layout;
   const bool sliding = spec.IsSliding(layer);
   const RopeSpec& rope = sliding ? spec.sliding_rope : spec.rope;
   const MatrixView<float> angles = buffers.angles(sliding, rows);
   ForEachRow(rows, context.pool, [&](size_t r) {
     NormAndRotateHeads(context, weights.q_norm, rope, angles.row(r), spec.q_head_count, q.row(r));
     NormAndRotateHeads(context, weights.k_norm, rope, angles.row(r), spec.kv_head_count, k.row(r));
+    if (layout.RotatesKeys(layer)) {
+      HadamardHeads(spec.q_head_count, spec.head_dim, q.row(r));
+      HadamardHeads(spec.kv_head_count, spec.head_dim, k.row(r));
+    }
+    if (layout.RotatesValues(layer)) HadamardHeads(spec.kv_head_count, spec.head_dim, v.row(r));
   });
 
   AppendPagedKv(context.batch.kv, layer, context.batch.qo_indptr, k, v, context.pool);
+  SealPagedKv(context.batch.kv, layer, context.pool);
   const BatchBlockSelect& select = context.batch.block_select;
   if (context.selection != nullptr && !sliding && layer >= select.full_layer_count) {
     context.selection->Select(*select.summaries, layer, q, context.pool);
@@ -70,11 +79,16 @@ void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint3
 
 void ProjectAttended(const LayerContext& context, const LayerWeights& weights, uint32_t layer,
                      size_t rows) {
+  const ModelSpec& spec = context.spec;
   Activations& buffers = context.activations;
   const MatrixView<float> hidden = buffers.hidden(rows);
-  const GemmInput input =
-      buffers.Prepare(buffers.attended(rows), {&weights.o}, context.pool, [](size_t) {});
-  context.Observe(LinearInput::kAttentionOutput, layer, buffers.attended(rows));
+  const MatrixView<float> attended = buffers.attended(rows);  // [rows, q_heads * head_dim]
+  const bool rotated = context.batch.kv.layout.RotatesValues(layer);
+  const GemmInput input = buffers.Prepare(attended, {&weights.o}, context.pool, [&](size_t r) {
+    // The mix of rotated values, back.
+    if (rotated) HadamardHeads(spec.q_head_count, spec.head_dim, attended.row(r));
+  });
+  context.Observe(LinearInput::kAttentionOutput, layer, attended);
   const bool post_norm = !weights.attn_post_norm.empty();
   const MatrixView<float> branch = buffers.branch(rows);
   const GemmOutput product{&weights.o, post_norm ? branch : hidden, DataOrNull(weights.o_bias),
@@ -82,8 +96,7 @@ void ProjectAttended(const LayerContext& context, const LayerWeights& weights, u
   Gemm(input, {&product, 1}, buffers.gemm_scratch(), context.pool);
   if (!post_norm) return;
   ForEachRow(rows, context.pool, [&](size_t r) {
-    AddRmsNorm(branch.row_span(r), weights.attn_post_norm.data(), context.spec.rms_norm_eps,
-               hidden.row(r));
+    AddRmsNorm(branch.row_span(r), weights.attn_post_norm.data(), spec.rms_norm_eps, hidden.row(r));
   });
 }
 

@@ -32,7 +32,8 @@ struct LayerContext {
   }
 };
 
-// The attention block of layer `layer`, first half: norm -> q, k, v -> RoPE -> append -> attend.
+// The attention block of layer `layer`, first half: norm -> q, k, v -> RoPE -> rotate where
+// keys and values are quantised -> append -> attend.
 // Reads `hidden`, leaves the heads' outputs in activations.attended(rows).
 void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint32_t layer);
 

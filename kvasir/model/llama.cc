@@ -26,8 +26,8 @@ size_t LlamaModel::ActivationBytes(size_t row_count, size_t logit_row_count) con
          logit_row_count * spec_.vocab_size * sizeof(float);
 }
 
-KvBlockLayout LlamaModel::KvLayout(KvFormat format) const {
-  return {spec_.layer_count, spec_.kv_head_count, spec_.head_dim, format};
+KvBlockLayout LlamaModel::KvLayout(KvFormats formats) const {
+  return {spec_.layer_count, spec_.kv_head_count, spec_.head_dim, formats};
 }
 
 Status LlamaModel::Forward(const Batch& batch, MatrixView<float> logits) {

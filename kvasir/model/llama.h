@@ -24,7 +24,7 @@ class LlamaModel final : public Model {
   size_t weight_bytes() const override { return weights_.byte_count; }
   size_t ActivationBytes(size_t row_count, size_t logit_row_count) const override;
   size_t row_count_max() const override { return row_count_max_; }
-  KvBlockLayout KvLayout(KvFormat format) const override;
+  KvBlockLayout KvLayout(KvFormats formats) const override;
   Status Forward(const Batch& batch, MatrixView<float> logits) override;
 
  private:

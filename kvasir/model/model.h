@@ -37,8 +37,8 @@ class Model {
   // The most rows that one Forward accepts.
   virtual size_t row_count_max() const = 0;
 
-  // The block layout of this model's keys and values in `format`.
-  virtual KvBlockLayout KvLayout(KvFormat format) const = 0;
+  // The block layout of this model's keys and values in `formats`, the same in all layers.
+  virtual KvBlockLayout KvLayout(KvFormats formats) const = 0;
 
   // Runs `batch` and writes logits [batch.logit_rows.size(), vocab_size]. kInvalidArgument for a
   // token id or position out of range or a batch that does not fit together; nothing is computed

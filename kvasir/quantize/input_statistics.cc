@@ -163,8 +163,9 @@ Result<uint32_t> StatisticsGatherer::LayersAtOnce() const {
 Result<std::vector<LayerStatistics>> StatisticsGatherer::Gather(
     uint32_t first, uint32_t count, const std::function<void(double)>& on_progress) {
   collector_->Begin(first, count);
-  KVASIR_ASSIGN_OR_RETURN(const auto reader,
-                          SequenceReader::Create(*model_, KvFormat::kF32, window_tokens_));
+  KVASIR_ASSIGN_OR_RETURN(
+      const auto reader,
+      SequenceReader::Create(*model_, model_->KvLayout(KvFormat::kF32), window_tokens_));
   std::vector<float> logits(model_->spec().vocab_size);
   for (size_t begin = 0; begin < tokens_.size(); begin += window_tokens_) {
     BlockTable sequence = reader->NewSequence();

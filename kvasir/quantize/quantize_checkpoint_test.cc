@@ -60,7 +60,8 @@ std::vector<float> Logits(const Checkpoint& checkpoint, ActivationObserver* obse
   EXPECT_TRUE(model.ok()) << model.status().message();
   std::vector<float> logits(checkpoint.spec().vocab_size);
   const std::vector<TokenId> tokens = RandomTokens(40, checkpoint.spec().vocab_size, 11);
-  const auto reader = SequenceReader::Create(**model, KvFormat::kF32, tokens.size());
+  const auto reader =
+      SequenceReader::Create(**model, (*model)->KvLayout(KvFormat::kF32), tokens.size());
   EXPECT_TRUE(reader.ok());
   BlockTable sequence = (*reader)->NewSequence();
   EXPECT_TRUE((*reader)->Read(tokens, 512, sequence, logits).ok());

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "kvasir/formats/kv_codec.h"
+
 namespace kvasir {
 
 namespace {
@@ -67,7 +69,13 @@ void WriteEngine(const EngineStats& engine, PageWriter* page) {
   page->Sample("state=\"free\"", number(engine.free_block_count));
   page->Gauge("kv_pinned_blocks", "Blocks that are never evicted.",
               number(engine.pinned_block_count));
-  page->Gauge("kv_bytes", "Memory of the block pool.", number(engine.kv_bytes));
+  page->Gauge("kv_bytes", "Memory of keys and values.", number(engine.kv_bytes));
+  page->Begin("kv_format", "gauge", "1 for the format of keys and values in force.");
+  page->Sample("format=\"" + engine.kv_format + "\",rotation=\"" +
+                   std::string(engine.kv_rotated ? kKvRotationName : "none") + "\"",
+               1);
+  page->Gauge("kv_bits_per_element", "Bits of a key or value, with scales and padding.",
+              engine.kv_bits_per_element);
   page->Counter("engine_steps_total", "Forward passes.", number(engine.step_count));
   page->Counter("prompt_tokens_computed_total", "Prompt tokens computed.",
                 number(engine.prompt_token_count));

@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "kvasir/base/thread_pool.h"
+#include "kvasir/engine/memory_plan.h"
+#include "kvasir/engine/open_kv.h"
 #include "kvasir/kv/block_pool.h"
 #include "kvasir/kv/block_table.h"
 #include "kvasir/model/model.h"
@@ -74,11 +76,13 @@ class ModelRunner {
  public:
   // Room for `token_count` tokens in each of `sequence_count` sequences. `shuffle_seed` 0 hands the
   // blocks out in the pool's own order. `model` must outlive the runner.
-  static Result<ModelRunner> Create(Model& model, KvFormat format, size_t sequence_count,
+  static Result<ModelRunner> Create(Model& model, KvFormats formats, size_t sequence_count,
                                     size_t token_count, uint32_t shuffle_seed = 0) {
     const size_t blocks_each = (token_count + kKvBlockTokens - 1) / kKvBlockTokens;
-    KVASIR_ASSIGN_OR_RETURN(
-        auto blocks, BlockPool::Create(model.KvLayout(format), sequence_count * blocks_each));
+    KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout, KvLayoutFor(model, {.kv_format = formats}));
+    const auto open = OpenBlockCounts::For(layout, model.row_count_max(), sequence_count);
+    KVASIR_ASSIGN_OR_RETURN(auto blocks,
+                            BlockPool::Create(layout, sequence_count * blocks_each, open));
     if (shuffle_seed != 0) KVASIR_RETURN_IF_ERROR(ShuffleFreeBlocks(*blocks, shuffle_seed));
     return ModelRunner(model, std::move(blocks));
   }
@@ -109,6 +113,7 @@ class ModelRunner {
   struct StepArrays {
     std::vector<TokenId> tokens;
     std::vector<int32_t> positions, qo_indptr{0}, kv_indptr{0}, kv_indices, kv_last_page_len;
+    OwnBlocks own;
     std::vector<int32_t> logit_rows;
     std::vector<std::pair<size_t, int32_t>> logit_owners;  // (prompt, position) by logit row
   };
@@ -147,7 +152,8 @@ class ModelRunner {
                      .page_count = blocks_->block_count(),
                      .kv_indptr = arrays.kv_indptr,
                      .kv_indices = arrays.kv_indices,
-                     .kv_last_page_len = arrays.kv_last_page_len};
+                     .kv_last_page_len = arrays.kv_last_page_len,
+                     .open = OpenKvOf(*blocks_, arrays.own)};
     const Batch batch{.tokens = arrays.tokens,
                       .positions = arrays.positions,
                       .qo_indptr = arrays.qo_indptr,
@@ -181,6 +187,7 @@ class ModelRunner {
     const std::span<const BlockId> pages = sequence.table.blocks();
     arrays.kv_indices.insert(arrays.kv_indices.end(), pages.begin(), pages.end());
     arrays.kv_indptr.push_back(static_cast<int32_t>(arrays.kv_indices.size()));
+    arrays.own.Add(sequence.table, count);
     arrays.kv_last_page_len.push_back(
         static_cast<int32_t>(sequence.table.last_block_token_count()));
     return OkStatus();

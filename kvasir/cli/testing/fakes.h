@@ -135,7 +135,7 @@ class FakeModel : public Model {
   size_t weight_bytes() const override { return 1; }
   size_t ActivationBytes(size_t row_count, size_t) const override { return row_count; }
   size_t row_count_max() const override { return 64; }
-  KvBlockLayout KvLayout(KvFormat format) const override { return {1, 1, 2, format}; }
+  KvBlockLayout KvLayout(KvFormats formats) const override { return {1, 1, 2, formats}; }
   Status Forward(const Batch& batch, MatrixView<float> logits) override {
     size_t kv_tokens = 0;
     for (size_t b = 0; b < batch.kv.batch_size(); ++b) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "kvasir/base/xml.h"
 #include "kvasir/eval/kv_report.h"
 
 namespace kvasir {
@@ -31,27 +32,6 @@ std::string Format(const char* format, Values... values) {
   char buffer[256];
   std::snprintf(buffer, sizeof(buffer), format, values...);
   return buffer;
-}
-
-std::string Escaped(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      default:
-        // XML has no place for other control characters.
-        escaped += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return escaped;
 }
 
 std::vector<Curve> CurvesOf(std::span<const KvReportRow> rows) {
@@ -129,7 +109,7 @@ std::string DrawCurve(const Curve& curve, const Axes& axes, const char* colour) 
     }
     points += Format("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>", x, y, colour);
     points += Format("<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\">", x + 5, y - 5, colour) +
-              Escaped(point.label) + "</text>\n";
+              EscapeXml(point.label) + "</text>\n";
   }
   return "<polyline fill=\"none\" stroke=\"" + std::string(colour) + "\" points=\"" + front +
          "\"/>\n" + points;
@@ -146,8 +126,8 @@ std::string KvReportSvg(const KvReportSource& source, std::span<const KvReportRo
       "fill=\"white\"/>\n",
       kWidth, kHeight);
   svg += Format("<text x=\"%g\" y=\"18\" font-size=\"13\">", kLeft) +
-         Escaped("Mean KL from bf16 keys and values, nats: " + source.model + ", " +
-                 source.text_name) +
+         EscapeXml("Mean KL from bf16 keys and values, nats: " + source.model + ", " +
+                   source.text_name) +
          "</text>\n" + axes.Draw();
   svg += Format(
       "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">bits per key or value number, "

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <iterator>
 
+#include "kvasir/base/xml.h"
+
 namespace kvasir {
 
 namespace {
@@ -18,28 +20,6 @@ constexpr int kDecadesMax = 4;
 // Told apart also by those who see no colours: blue and orange differ in lightness.
 constexpr const char* kColours[] = {"#1f5fa8", "#e07b00", "#2b8a3e", "#9c36b5"};
 
-std::string Escape(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '&':
-        escaped += "&amp;";
-        break;
-      default:
-        // Other bytes that XML cannot hold, or that may be no UTF-8.
-        escaped +=
-            static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7E ? '?' : c;
-    }
-  }
-  return escaped;
-}
-
 std::string Coordinates(double x, double y) {
   char buffer[64];
   std::snprintf(buffer, sizeof(buffer), "%.1f,%.1f", x, y);
@@ -51,7 +31,7 @@ std::string Text(double x, double y, const char* anchor, const std::string& text
   char head[160];
   std::snprintf(head, sizeof(head), "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s>", x, y,
                 anchor, more);
-  return head + Escape(text) + "</text>\n";
+  return head + EscapeXml(text) + "</text>\n";
 }
 
 std::string Line(double x1, double y1, double x2, double y2, const char* colour) {

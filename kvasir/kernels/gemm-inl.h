@@ -236,6 +236,7 @@ HWY_INLINE void QuantizedTile(const Reader* readers, const QuantizedRows& rows, 
                               FloatLanes (&sums)[kRows][kPanels]) {
   const size_t group_count = rows.cols() / kGroupInputs;
   for (size_t g = 0; g < group_count; ++g) {
+    if constexpr (requires { readers[0].FetchAhead(); }) readers[0].FetchAhead();
     AddHalf<Reader, 0>(readers, rows, row, g, sums);
     if constexpr (Reader::kHalves == 2) AddHalf<Reader, 1>(readers, rows, row, g, sums);
   }

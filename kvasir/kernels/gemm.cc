@@ -48,17 +48,18 @@ Cut CutProduct(const GemmInput& input, const GemmOutput& output, size_t thread_c
   const PackedWeights& weights = *output.weights;
   const size_t rows = input.row_count;
   Cut cut;
+  const bool is_4bit = weights.quantized() && CodeBits(weights.dtype()) == 4;
+  const bool few_rows = rows <= (is_4bit ? kDirectRowsMax4Bit : kDirectRowsMax);
   const size_t row_bytes = weights.cols() * (weights.quantized() ? 1 : sizeof(float));
   if (!weights.quantized()) {
     cut.tile = PlainTileFn(weights.dtype());
   } else {
-    cut.tile = rows <= kDirectRowsMax ? DirectTileFn(weights.dtype()) : UnpackedTileFn();
+    cut.tile = few_rows ? DirectTileFn(weights.dtype()) : UnpackedTileFn();
   }
   cut.rows_per_block =
       std::max<size_t>(24, kRowBlockBytes / std::max<size_t>(1, row_bytes) / 24 * 24);
   cut.block_count = (rows + cut.rows_per_block - 1) / cut.rows_per_block;
-  const size_t tasks_wanted =
-      thread_count * (rows <= kDirectRowsMax ? kTasksPerThreadFewRows : kTasksPerThread);
+  const size_t tasks_wanted = thread_count * (few_rows ? kTasksPerThreadFewRows : kTasksPerThread);
   cut.pairs_per_task = std::max<size_t>(1, pair_total * cut.block_count / tasks_wanted);
   const size_t pairs = weights.panel_count() / 2;
   cut.run_count = (pairs + cut.pairs_per_task - 1) / cut.pairs_per_task;

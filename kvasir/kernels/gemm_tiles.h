@@ -15,6 +15,9 @@ namespace kvasir {
 // pair of panels is unpacked once into scratch and read by all tiles. (Unpacking 4-bit codes costs
 // about as much as multiplying two rows.)
 inline constexpr size_t kDirectRowsMax = 7;
+// The same for 4-bit codes: 8 rows are two tiles, 8 % faster unpacked twice with AVX-512, as fast
+// as before with AVX2.
+inline constexpr size_t kDirectRowsMax4Bit = 8;
 
 // Rows [row_begin, row_end) of one product, outputs of panels 2 * pair and 2 * pair + 1.
 struct GemmTileRange {

@@ -216,6 +216,10 @@ class Facts(unittest.TestCase):
         forced = json.loads(run("info", "--json", environment={"KVASIR_TARGET": "portable"}).stdout)
         self.assertEqual(forced["cpu"]["target"], "portable")
         self.assertIn("layers", run("info").stdout)
+        self.assertEqual(info["memory"]["kv_rotation"], "none")
+        self.assertRegex(run("info", "--kv", "int8").stdout, r"kv +int8, 8\.27 .*rotation hadamard\n")
+        self.assertRegex(run("info", "--kv", "int8", "--kv-rotation", "off").stdout,
+                         r"kv +int8, 8\.27 .*rotation none\n")
 
     def test_block_select(self):
         selecting = json.loads(run("info", "--json", "--block-select", "1024").stdout)
@@ -304,7 +308,12 @@ class Facts(unittest.TestCase):
             self.assertEqual(run(*arguments, "--json", out, "--markdown", os.devnull).stdout, "")
             with open(out) as file:
                 self.assertEqual(json.load(file), report)
-            self.assertIn("| 64 | int8 |", run(*arguments).stdout)
+            self.assertIn("| 64 | int8 | hadamard |", run(*arguments).stdout)
+            plain = json.loads(run(*arguments, "--kv-rotation", "off", "--json").stdout)
+            for row, other in zip(report["rows"], plain["rows"]):
+                self.assertEqual(other["rotation"], "none")
+                self.assertEqual(row["rotation"], "none" if row["kv"] == "bf16" else "hadamard")
+                self.assertEqual(row["mean_kl"] == other["mean_kl"], row["kv"] == "bf16")
 
     def test_calibration_files_are_checked(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -320,6 +329,9 @@ class Facts(unittest.TestCase):
             self.assertIn("--kv auto needs --kv-calibration", done.stderr)
             done = run("chat", "-p", QUESTION, "--kv", "int8", "--kv-calibration", path)
             self.assertIn("goes with --kv auto", done.stderr)
+            done = run("chat", "-p", QUESTION, "--kv", "auto", "--kv-calibration", path,
+                       "--kv-rotation", "off")
+            self.assertIn("--kv-rotation off does not go with --kv auto", done.stderr)
 
 
 class PoolBench(unittest.TestCase):

@@ -80,6 +80,7 @@ Status PrintJsonRows(const BenchOptions& options, const LoadedModel& loaded,
                          {"prefix_cache", options.model.prefix_cache()},
                          {"weights", loaded.weights_label},
                          {"kv", options.model.kv_format},
+                         {"kv_rotation", options.model.kv_rotation},
                          {"block_select_tokens", options.settings.block_select_tokens},
                          {"tokens_per_second_median", Median(row.rates)},
                          {"tokens_per_second_min", row.rates.front()},
@@ -161,6 +162,7 @@ Status RunBench(BenchOptions options) {
   settings.chunk_tokens = std::max(options.model.chunk_tokens, settings.sequence_count);
   settings.kv_format = KvFormatFor(options.model);
   settings.kv_layers = loaded.kv_layers;
+  settings.kv_rotation = options.model.rotates_kv();
   settings.share_blocks = options.model.prefix_cache();
   KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<BenchRunner> runner,
                           BenchRunner::Create(*loaded.model, settings, *tests));

@@ -69,6 +69,7 @@ Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
   KVASIR_ASSIGN_OR_RETURN(
       plan.kv_layout, KvLayoutFor(model, {.kv_format = settings.kv_format,
                                           .kv_layers = settings.kv_layers,
+                                          .kv_rotation = settings.kv_rotation,
                                           .block_select_tokens = settings.block_select_tokens}));
   plan.block_count = settings.sequence_count * blocks_per_sequence;
   plan.open_counts =

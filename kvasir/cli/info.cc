@@ -128,9 +128,10 @@ std::string KvLine(const Json& info) {
                 memory["kv_bytes_per_token"].get<double>());
   std::string text = Text(info["kv"]) + ", " + sizes + ", " + Number(memory["kv_block_count"]) +
                      " blocks of " + Bytes(memory["kv_block_bytes"]);
-  if (memory["kv_open_bytes"].get<size_t>() == 0) return text;
-  return text + ", " + Bytes(memory["kv_open_bytes"]) + " not encoded yet, rotation " +
-         Text(memory["kv_rotation"]);
+  if (memory["kv_open_bytes"].get<size_t>() > 0) {
+    text += ", " + Bytes(memory["kv_open_bytes"]) + " not encoded yet";
+  }
+  return text + ", rotation " + Text(memory["kv_rotation"]);
 }
 
 // The same facts as the JSON, a line a subject.

@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include "kvasir/engine/fake_model.h"
+#include "kvasir/engine/memory_plan.h"
+
 namespace kvasir {
 namespace {
 
@@ -74,6 +77,22 @@ TEST(BlockFingerprint, DiffersWhenAnythingDoes) {
   }
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), layout, "others", "fma-16")).second);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), layout, "weights", "sse-16")).second);
+}
+
+// An engine with rotation never finds blocks of one without; where nothing is rotated the switch
+// says nothing about the bytes.
+TEST(BlockFingerprint, TheEnginesRotationSwitchCountsWhereItRotates) {
+  FakeModel model;
+  model.SetShape(2, 1, 64);
+  const auto of = [&](KvFormats format, bool rotation) {
+    const auto layout = KvLayoutFor(model, {.kv_format = format, .kv_rotation = rotation});
+    return BlockFingerprint(model.spec(), layout.value(), "weights", "fma-16");
+  };
+  for (const KvFormat format : kKvFormats) {
+    EXPECT_EQ(of(format, true) == of(format, false), !IsInteger(format)) << KvFormatName(format);
+  }
+  EXPECT_NE(of({KvFormat::kBF16, KvFormat::kInt8}, true),
+            of({KvFormat::kBF16, KvFormat::kInt8}, false));
 }
 
 TEST(BlockFingerprint, NamesAndDescriptionsDoNotCount) {

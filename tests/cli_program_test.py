@@ -249,10 +249,15 @@ class Facts(unittest.TestCase):
         for row in report["rows"]:
             self.assertEqual((row["depth"], row["sequences"], row["prompt"], row["weights"],
                               row["kv"], row["repetitions"]), (4, 2, 3, "Q4_1", "bf16", 2))
+            self.assertEqual(row["encode_share"], 0)
             self.assertLessEqual(0, row["tokens_per_second_min"])
             self.assertLessEqual(row["tokens_per_second_min"], row["tokens_per_second_median"])
             self.assertLessEqual(row["tokens_per_second_median"], row["tokens_per_second_max"])
         self.assertIn("tg2", run("bench", "--tests", "tg2", "--repetitions", "1").stdout)
+        encoding = json.loads(run("bench", "--tests", "pp64,tg2", "--repetitions", "1", "--kv",
+                                  "int4", "--json").stdout)
+        for row in encoding["rows"]:
+            self.assertTrue(0 < row["encode_share"] < 0.5, row)
 
     def test_tokenize(self):
         text = "Hello, 世界! 12345\n"

@@ -66,6 +66,8 @@ class BenchRunner {
   // when it refuses, for positions beyond the model's context for example.
   Result<std::vector<double>> Run(const BenchTest& test);
 
+  const KvBlockLayout& kv_layout() const { return pool_->layout(); }
+
  private:
   struct Sequence {
     std::vector<TokenId> tokens;  // those that `blocks` hold, and those to read next

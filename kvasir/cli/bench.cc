@@ -85,6 +85,7 @@ Status PrintJsonRows(const BenchOptions& options, const LoadedModel& loaded,
                          {"weights", loaded.weights_label},
                          {"kv", options.model.kv_format},
                          {"kv_rotation", options.model.kv_rotation},
+                         {"kv_open_blocks", options.model.kv_open_blocks},
                          {"block_select_tokens", options.settings.block_select_tokens},
                          {"encode_share", row.encode_share},
                          {"tokens_per_second_median", Median(row.rates)},
@@ -169,6 +170,7 @@ Status RunBench(BenchOptions options) {
   settings.kv_format = KvFormatFor(options.model);
   settings.kv_layers = loaded.kv_layers;
   settings.kv_rotation = options.model.rotates_kv();
+  settings.kv_open_blocks = options.model.kv_open_blocks;
   settings.share_blocks = options.model.prefix_cache();
   KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<BenchRunner> runner,
                           BenchRunner::Create(*loaded.model, settings, *tests));

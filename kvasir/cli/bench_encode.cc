@@ -47,6 +47,7 @@ Result<double> MeasureBatch(const KvBlockLayout& layout, size_t new_tokens, Thre
   own.Add(table, new_tokens);
   const std::vector<int32_t> ids(table.blocks().begin(), table.blocks().end());
   const int32_t kv_indptr[2] = {0, static_cast<int32_t>(ids.size())};
+  const int32_t qo_indptr[2] = {0, static_cast<int32_t>(new_tokens)};
   const int32_t last_page_len = kKvBlockTokens;
   const PagedKv kv{.layout = layout,
                    .base = blocks->base(),
@@ -61,7 +62,9 @@ Result<double> MeasureBatch(const KvBlockLayout& layout, size_t new_tokens, Thre
   for (size_t round = 0; round <= kRounds; ++round) {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point start = Clock::now();
-    for (uint32_t layer = 0; layer < layout.layer_count; ++layer) SealPagedKv(kv, layer, pool);
+    for (uint32_t layer = 0; layer < layout.layer_count; ++layer) {
+      SealPagedKv(kv, layer, qo_indptr, pool);
+    }
     // The first one touches the memory.
     if (round > 0) seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }

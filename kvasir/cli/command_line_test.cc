@@ -47,7 +47,9 @@ TEST(CommandLineTest, AcceptsTheDocumentedInterface) {
   EXPECT_TRUE(Accepted({"chat", "--kv", "auto", "--kv-calibration", "map.json"}));
   for (const char* command :
        {"chat", "generate", "serve", "info", "bench", "perplexity", "eval", "eval-select"}) {
-    EXPECT_TRUE(Accepted({command, "--kv", "int8", "--kv-rotation", "off"})) << command;
+    EXPECT_TRUE(
+        Accepted({command, "--kv", "int8", "--kv-rotation", "off", "--kv-open-blocks", "4"}))
+        << command;
   }
   EXPECT_TRUE(Accepted({"tokenize", "--ids", "1 2", "--no-special"}));
 }

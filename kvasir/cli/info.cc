@@ -107,6 +107,7 @@ Json MemoryJson(const MemoryPlan& plan, size_t available_bytes, const Status& fi
           {"kv_bytes_per_token", plan.kv_layout.bytes_per_token()},
           {"kv_bits_per_element", plan.kv_layout.bits_per_element()},
           {"kv_rotation", plan.kv_layout.rotates() ? kKvRotationName : "none"},
+          {"kv_open_blocks", plan.kv_layout.open_blocks},
           {"kv_open_bytes", plan.open_bytes},
           {"activation_bytes", plan.activation_bytes},
           {"logit_bytes", plan.logit_bytes},

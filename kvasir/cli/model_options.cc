@@ -103,6 +103,10 @@ void AddKvMapFlags(CLI::App& app, ModelOptions* options) {
               "the map of formats for --kv auto, which\nkvasir kv-calibrate makes");
   AddChoiceFlag(app, "--kv-rotation", &options->kv_rotation, {"on", "off"},
                 "rotates heads that become integers: fewer errors\nin as many bits (default: on)");
+  AddCountFlag(
+      app, "--kv-open-blocks", &options->kv_open_blocks, 1, kKvOpenBlocksMax,
+      "blocks of 32 tokens that wait together, in 16\nbits, until they are quantised: 1, 2, "
+      "4 or 8; more\nlose less, and are shared as a whole (default: 1)");
 }
 
 void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options) {
@@ -185,6 +189,7 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const Loaded
   engine.kv_format = KvFormatFor(options);
   engine.kv_layers = loaded.kv_layers;
   engine.kv_rotation = options.rotates_kv();
+  engine.kv_open_blocks = options.kv_open_blocks;
   engine.context_tokens = options.context_tokens != 0
                               ? options.context_tokens
                               : std::min<size_t>(spec.context_length, kContextTokensDefaultMax);

@@ -31,6 +31,7 @@ struct ModelOptions {
   std::string kv_format = "bf16";
   std::optional<std::string> kv_calibration_path;  // with kv_format "auto", and only then
   std::string kv_rotation = "on";                  // or "off"
+  size_t kv_open_blocks = 1;                       // EngineOptions::kv_open_blocks
   size_t kv_bytes = 0;                             // 0 = as much as the sequences need
   std::string activations = "int8";
   std::string target;  // empty: $KVASIR_TARGET, else auto
@@ -51,11 +52,11 @@ inline constexpr size_t kContextTokensDefaultMax = 8192;
 enum class ModelFlags {
   kFile,     // only the file is opened: no further flags
   kCompute,  // --threads --activations --target --chunk --no-cascade
-  kKernel,   // those, --kv and --kv-rotation
+  kKernel,   // those, --kv, --kv-rotation and --kv-open-blocks
   kEngine,   // those and --context --kv-bytes --block-select
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
-// --kv-calibration and --kv-rotation, which the flags with --kv have already.
+// --kv-calibration, --kv-rotation and --kv-open-blocks, which the flags with --kv have already.
 void AddKvMapFlags(CLI::App& app, ModelOptions* options);
 // --no-prefix-cache, of the commands where sequences can share.
 void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options);

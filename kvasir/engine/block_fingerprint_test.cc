@@ -67,11 +67,13 @@ TEST(BlockFingerprint, DiffersWhenAnythingDoes) {
   const KvBlockLayout k8v4 = {2, 1, 4, {KvFormat::kInt8, KvFormat::kInt4}};
   KvBlockLayout unrotated = int8;
   unrotated.rotated = false;
+  KvBlockLayout in_twos = int8;
+  in_twos.open_blocks = 2;
   const KvFormats layers[] = {KvFormat::kInt8, KvFormat::kInt4};
   const KvBlockLayout mixed = MixedKvLayout(int8, layers);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), exact, "weights", "fma-16")).second);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), shallow, "weights", "fma-16")).second);
-  for (const KvBlockLayout& quantised : {int8, k8v4, unrotated, mixed}) {
+  for (const KvBlockLayout& quantised : {int8, k8v4, unrotated, in_twos, mixed}) {
     EXPECT_TRUE(
         fingerprints.insert(BlockFingerprint(Spec(), quantised, "weights", "fma-16")).second);
   }

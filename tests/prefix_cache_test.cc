@@ -167,7 +167,12 @@ class PrefixCacheModelTest : public testing::TestWithParam<Case> {
   Warm RunWarm(EngineOptions options, size_t together, bool aborts) {
     Warm warm;
     SpyModel spy(*loaded_.model);
+    // As many blocks however many sequences have open ones.
+    const size_t block_count = PlanMemory(*loaded_.model, options).value().block_count;
     options.sequence_count_max = together + aborts;
+    options.kv_bytes = 0;
+    const MemoryPlan plan = PlanMemory(*loaded_.model, options).value();
+    options.kv_bytes = block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
     auto engine = Engine::Create(spy, options);
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     if (!engine.ok()) return warm;
@@ -223,8 +228,8 @@ TEST_P(PrefixCacheModelTest, AHitNeverChangesAnAnswer) {
   EXPECT_EQ(together.stats.cached_token_count, alone.stats.cached_token_count);
   EXPECT_EQ(together.stats.preemption_count, 0u);
   RunWarm(Options(400), 4, true);
-  // Eight blocks for one sequence of full length and a few more: evictions and preemptions.
-  const Warm scarce = RunWarm(Options(12), 8, true);
+  // Eight blocks for one sequence of full length and a few groups more: evictions and preemptions.
+  const Warm scarce = RunWarm(Options(8 + 4 * GetParam().open_blocks), 8, true);
   EXPECT_GT(scarce.stats.evicted_block_count, 0u);
   EXPECT_GT(scarce.stats.cached_token_count, 0u);
   EngineOptions chunks = Options(40);

@@ -59,16 +59,24 @@ void UnpackKeys(const KvTile& tile, const uint16_t* open, float* numbers) {
 }
 
 void UnpackValues(const KvTile& tile, const uint16_t* open, float* numbers) {
-  const FloatTag tag;
-  for (size_t dim = 0; dim < tile.head_dim; ++dim) {
-    float* to = numbers + dim * kKvBlockTokens;
+  // A pair of tokens is copied at a time, sixteen dims of all pairs, so that each dim's tokens lie
+  // side by side.
+  alignas(64) uint16_t turned[kLaneCount][kKvBlockTokens];
+  for (size_t first = 0; first < tile.head_dim; first += kLaneCount) {
+    const size_t count = std::min(tile.head_dim - first, kLaneCount);
     for (size_t token = 0; token < kKvBlockTokens; token += 2) {
-      const uint16_t* pair = open + (token / 2 * tile.head_dim + dim) * 2;
-      to[token] = F32FromBF16(pair[0]);
-      to[token + 1] = F32FromBF16(pair[1]);
+      const uint16_t* pairs = open + token * tile.head_dim + 2 * first;
+      for (size_t dim = 0; dim < count; ++dim) {
+        std::memcpy(&turned[dim][token], pairs + 2 * dim, 2 * sizeof(uint16_t));
+      }
     }
-    for (size_t token = 0; token < kKvBlockTokens; token += kPartLanes) {
-      hn::Store(Encodable(hn::Load(tag, to + token)), tag, to + token);
+    for (size_t dim = 0; dim < count; ++dim) {
+      float* to = numbers + (first + dim) * kKvBlockTokens;
+      for (size_t token = 0; token < kKvBlockTokens; token += kLaneCount) {
+        FloatLanes x = LoadBF16Lanes(turned[dim] + token);
+        KVASIR_FOR_PARTS(i) x.part[i] = Encodable(x.part[i]);
+        StoreLanes(x, to + token);
+      }
     }
   }
 }

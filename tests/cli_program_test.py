@@ -218,6 +218,8 @@ class Facts(unittest.TestCase):
         self.assertIn("layers", run("info").stdout)
         self.assertEqual(info["memory"]["kv_rotation"], "none")
         self.assertRegex(run("info", "--kv", "int8").stdout, r"kv +int8, 8\.27 .*rotation hadamard\n")
+        self.assertRegex(run("info", "--kv", "int8", "--kv-open-blocks", "4").stdout,
+                         r"MiB not encoded yet, 4 blocks open together, rotation hadamard\n")
         self.assertRegex(run("info", "--kv", "int8", "--kv-rotation", "off").stdout,
                          r"kv +int8, 8\.27 .*rotation none\n")
 
@@ -314,6 +316,13 @@ class Facts(unittest.TestCase):
             with open(out) as file:
                 self.assertEqual(json.load(file), report)
             self.assertIn("| 64 | int8 | hadamard |", run(*arguments).stdout)
+            # Two blocks open together are all that 64 tokens have: nothing is read encoded.
+            open_report = json.loads(run(*arguments, "--kv-open-blocks", "2", "--json").stdout)
+            for row in open_report["rows"]:
+                self.assertEqual(row["open_blocks"], 1 if row["kv"] == "bf16" else 2)
+                self.assertEqual(row["decode"]["same_as_prefill"], 3)
+                if row["context"] == 64:
+                    self.assertLess(row["mean_kl"], 1e-3)
             plain = json.loads(run(*arguments, "--kv-rotation", "off", "--json").stdout)
             for row, other in zip(report["rows"], plain["rows"]):
                 self.assertEqual(other["rotation"], "none")

@@ -131,6 +131,8 @@ std::string KvLine(const Json& info) {
                      " blocks of " + Bytes(memory["kv_block_bytes"]);
   if (memory["kv_open_bytes"].get<size_t>() > 0) {
     text += ", " + Bytes(memory["kv_open_bytes"]) + " not encoded yet";
+    const size_t open_blocks = memory["kv_open_blocks"].get<size_t>();
+    if (open_blocks > 1) text += ", " + std::to_string(open_blocks) + " blocks open together";
   }
   return text + ", rotation " + Text(memory["kv_rotation"]);
 }

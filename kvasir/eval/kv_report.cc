@@ -50,7 +50,8 @@ Json ToJson(const KvReportSource& source, const KvReportRow& row) {
                {"context", row.context_tokens},
                {"bits_per_element", row.measured.bits_per_element},
                {"bytes_per_token", row.measured.bytes_per_token},
-               {"rotation", RotationName(row)}};
+               {"rotation", RotationName(row)},
+               {"open_blocks", row.measured.open_blocks}};
   json.update(ToJson(row.measured.quality));
   json["bf16_perplexity"] = row.reference.perplexity;
   json["windows"] = row.window_count;

@@ -49,6 +49,7 @@ TEST(KvReportTest, JsonHasRowsAndNothingElse) {
   row.measured.decode = row.measured.quality;
   row.measured.decode_same_count = 999;
   row.measured.rotated = true;
+  row.measured.open_blocks = 4;
   ProbeTally all{10, 10, 50, 50, 1.0}, some{10, 5, 50, 40, 20.0};
   row.probes = {{ProbeKind::kPasskey, all, some, true}, {ProbeKind::kCopy, some, some, false}};
   const std::vector<KvReportRow> rows = {Row("bf16", 2048, 16, 0), row};
@@ -60,6 +61,7 @@ TEST(KvReportTest, JsonHasRowsAndNothingElse) {
   EXPECT_EQ(second["context"], 2048);
   EXPECT_EQ(second["bits_per_element"], 4.5);
   EXPECT_EQ(second["rotation"], "hadamard");
+  EXPECT_EQ(second["open_blocks"], 4);
   EXPECT_EQ(json["rows"][0]["rotation"], "none");
   EXPECT_EQ(second["perplexity"], 11);
   EXPECT_EQ(second["mean_kl"], 0.01);

@@ -137,6 +137,9 @@ class KeysAndValues(unittest.TestCase):
                 self.assertRegex(server.wait_for_line(r"is ready"), line)
                 meta = server.json("GET", "/v1/models")[1]["data"][0]["meta"]
                 self.assertEqual(meta["kv_rotation"], rotation)
+        self.assertIn("kv_open_blocks is 3, allowed are 1, 2, 4 and 8",
+                      refused("--kv", "int8", "--kv-open-blocks", "3",
+                              KVASIR_MODEL=kvasir_server.MODEL))
         self.assertIn("--kv-rotation: 'maybe' is not one of on|off",
                       refused("--kv-rotation", "maybe"))
 

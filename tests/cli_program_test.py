@@ -216,6 +216,12 @@ class Facts(unittest.TestCase):
         forced = json.loads(run("info", "--json", environment={"KVASIR_TARGET": "portable"}).stdout)
         self.assertEqual(forced["cpu"]["target"], "portable")
         self.assertIn("layers", run("info").stdout)
+        self.assertEqual(info["memory"]["kv_rotation"], "none")
+        self.assertRegex(run("info", "--kv", "int8").stdout, r"kv +int8, 8\.27 .*rotation hadamard\n")
+        self.assertRegex(run("info", "--kv", "int8", "--kv-open-blocks", "4").stdout,
+                         r"MiB not encoded yet, 4 blocks open together, rotation hadamard\n")
+        self.assertRegex(run("info", "--kv", "int8", "--kv-rotation", "off").stdout,
+                         r"kv +int8, 8\.27 .*rotation none\n")
 
     def test_block_select(self):
         selecting = json.loads(run("info", "--json", "--block-select", "1024").stdout)
@@ -245,10 +251,15 @@ class Facts(unittest.TestCase):
         for row in report["rows"]:
             self.assertEqual((row["depth"], row["sequences"], row["prompt"], row["weights"],
                               row["kv"], row["repetitions"]), (4, 2, 3, "Q4_1", "bf16", 2))
+            self.assertEqual(row["encode_share"], 0)
             self.assertLessEqual(0, row["tokens_per_second_min"])
             self.assertLessEqual(row["tokens_per_second_min"], row["tokens_per_second_median"])
             self.assertLessEqual(row["tokens_per_second_median"], row["tokens_per_second_max"])
         self.assertIn("tg2", run("bench", "--tests", "tg2", "--repetitions", "1").stdout)
+        encoding = json.loads(run("bench", "--tests", "pp64,tg2", "--repetitions", "1", "--kv",
+                                  "int4", "--json").stdout)
+        for row in encoding["rows"]:
+            self.assertTrue(0 < row["encode_share"] < 0.5, row)
 
     def test_tokenize(self):
         text = "Hello, 世界! 12345\n"
@@ -304,7 +315,19 @@ class Facts(unittest.TestCase):
             self.assertEqual(run(*arguments, "--json", out, "--markdown", os.devnull).stdout, "")
             with open(out) as file:
                 self.assertEqual(json.load(file), report)
-            self.assertIn("| 64 | int8 |", run(*arguments).stdout)
+            self.assertIn("| 64 | int8 | hadamard |", run(*arguments).stdout)
+            # Two blocks open together are all that 64 tokens have: nothing is read encoded.
+            open_report = json.loads(run(*arguments, "--kv-open-blocks", "2", "--json").stdout)
+            for row in open_report["rows"]:
+                self.assertEqual(row["open_blocks"], 1 if row["kv"] == "bf16" else 2)
+                self.assertEqual(row["decode"]["same_as_prefill"], 3)
+                if row["context"] == 64:
+                    self.assertLess(row["mean_kl"], 1e-3)
+            plain = json.loads(run(*arguments, "--kv-rotation", "off", "--json").stdout)
+            for row, other in zip(report["rows"], plain["rows"]):
+                self.assertEqual(other["rotation"], "none")
+                self.assertEqual(row["rotation"], "none" if row["kv"] == "bf16" else "hadamard")
+                self.assertEqual(row["mean_kl"] == other["mean_kl"], row["kv"] == "bf16")
 
     def test_calibration_files_are_checked(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -320,6 +343,9 @@ class Facts(unittest.TestCase):
             self.assertIn("--kv auto needs --kv-calibration", done.stderr)
             done = run("chat", "-p", QUESTION, "--kv", "int8", "--kv-calibration", path)
             self.assertIn("goes with --kv auto", done.stderr)
+            done = run("chat", "-p", QUESTION, "--kv", "auto", "--kv-calibration", path,
+                       "--kv-rotation", "off")
+            self.assertIn("--kv-rotation off does not go with --kv auto", done.stderr)
 
 
 class PoolBench(unittest.TestCase):

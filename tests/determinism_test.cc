@@ -61,13 +61,23 @@ std::string Difference(const Rows& expected, const Rows& actual) {
   return "";
 }
 
+// How keys and values are kept.
+struct Kv {
+  KvFormats formats;
+  size_t open_blocks = 1;
+
+  Kv(KvFormat format) : formats(format) {}  // NOLINT: both alike
+  Kv(KvFormats f, size_t open_count = 1) : formats(f), open_blocks(open_count) {}  // NOLINT
+};
+
 // Runs prompts together on a new pool; the rows of each prompt.
-std::vector<Rows> RunTogether(Model& model, KvFormats format,
-                              const std::vector<RunnerPrompt>& prompts, uint32_t shuffle_seed = 0) {
+std::vector<Rows> RunTogether(Model& model, Kv kv, const std::vector<RunnerPrompt>& prompts,
+                              uint32_t shuffle_seed = 0) {
   size_t length_max = 0;
   for (const RunnerPrompt& prompt : prompts) length_max = std::max(length_max, prompt.ids.size());
   std::vector<Rows> rows(prompts.size());
-  auto runner = ModelRunner::Create(model, format, prompts.size(), length_max, shuffle_seed);
+  auto runner = ModelRunner::Create(model, kv.formats, prompts.size(), length_max, shuffle_seed,
+                                    kv.open_blocks);
   EXPECT_TRUE(runner.ok()) << runner.status().message();
   if (!runner.ok()) return rows;
   const Status status = runner->Run(prompts, [&](size_t i, int32_t, std::span<const float> logits) {
@@ -78,10 +88,10 @@ std::vector<Rows> RunTogether(Model& model, KvFormats format,
 }
 
 // Formats as a part of a test's name.
-std::string TestName(KvFormats formats) {
-  std::string name = KvFormatsName(formats);
+std::string TestName(Kv kv) {
+  std::string name = KvFormatsName(kv.formats);
   std::replace(name.begin(), name.end(), '/', '_');
-  return name;
+  return kv.open_blocks == 1 ? name : name + "_open" + std::to_string(kv.open_blocks);
 }
 
 constexpr const char* kNoDefaultModel = "the default model is absent: scripts/quickstart gets it";
@@ -96,7 +106,7 @@ std::string CheckpointPath(const std::string& checkpoint) {
 struct Case {
   std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
   ActivationPrecision activations;
-  KvFormats format;
+  Kv format;
   size_t token_count;
   size_t position_step;
 };
@@ -227,6 +237,10 @@ std::vector<Case> Cases() {
     cases.push_back({"llama_gguf", ActivationPrecision::kF32, formats, 300, 1});
     cases.push_back({"gemma3", ActivationPrecision::kInt8, formats, 300, 1});
   }
+  // Several of them open together.
+  cases.push_back({"llama_gguf", ActivationPrecision::kF32, {KvFormat::kInt4, 2}, 300, 1});
+  cases.push_back({"gemma3", ActivationPrecision::kInt8, {kK8V4, 4}, 300, 1});
+  cases.push_back({"llama_gguf", ActivationPrecision::kF32, {KvFormat::kFp8E4M3, 8}, 300, 1});
   // The default model is slow in chunks of one: its own precision in full, the exact one in short.
   cases.push_back({"", ActivationPrecision::kInt8, KvFormat::kBF16, 280, 25});
   cases.push_back({"", ActivationPrecision::kF32, KvFormat::kF32, 45, 25});
@@ -307,7 +321,7 @@ std::vector<Request> Requests(uint32_t vocab_size, size_t token_count_max) {
 
 struct EngineCase {
   std::string checkpoint;  // a directory of logits_tiny, or "" for the default model
-  KvFormats format;
+  Kv format;
   size_t answer_tokens;
   size_t thread_count;
 };
@@ -321,7 +335,8 @@ class EngineDeterminismTest : public testing::TestWithParam<EngineCase> {
         LoadForTest(path, ActivationPrecision::kInt8, GetParam().thread_count);
     ASSERT_TRUE(loaded.ok()) << loaded.status().message();
     loaded_ = std::move(*loaded);
-    options_.kv_format = GetParam().format;
+    options_.kv_format = GetParam().format.formats;
+    options_.kv_open_blocks = GetParam().format.open_blocks;
     requests_ = Requests(loaded_.model->spec().vocab_size, GetParam().answer_tokens);
     alone_ = RunEngine(*loaded_.model, options_, requests_, /*together=*/1).answers;
     ASSERT_EQ(alone_.size(), requests_.size());
@@ -371,13 +386,15 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(EngineCase{"llama_gguf", kBF16, 100, 1}, EngineCase{"gemma3", kBF16, 100, 1},
                     EngineCase{"", kBF16, 12, 2}, EngineCase{"llama_gguf", kInt8, 100, 1},
                     EngineCase{"llama_gguf", kK8V4, 100, 1}, EngineCase{"gemma3", kInt4, 100, 1},
-                    EngineCase{"", kInt8, 12, 2}),
+                    EngineCase{"llama_gguf", {kInt4, 2}, 100, 1},
+                    EngineCase{"gemma3", {kInt8, 4}, 100, 1}, EngineCase{"", kInt8, 12, 2}),
     EngineCaseName);
 INSTANTIATE_TEST_SUITE_P(Checkpoints, EnginePreemptionTest,
                          testing::Values(EngineCase{"llama_gguf", kBF16, 100, 1},
                                          EngineCase{"gemma3", kBF16, 100, 1},
                                          EngineCase{"llama_gguf", kInt8, 100, 1},
                                          EngineCase{"gemma3", kInt4, 100, 1},
+                                         EngineCase{"llama_gguf", {kInt4, 2}, 100, 1},
                                          EngineCase{"llama_gguf", KvFormat::kFp8E4M3, 100, 1}),
                          EngineCaseName);
 

@@ -75,6 +75,7 @@ struct Case {
   KvFormats format;
   size_t prompt_count;
   size_t answer_tokens;
+  size_t open_blocks = 1;
 };
 
 // Prompts of three families: random tokens with common beginnings of many lengths.
@@ -130,6 +131,7 @@ class PrefixCacheModelTest : public testing::TestWithParam<Case> {
     EngineOptions options;
     options.context_tokens = 256;
     options.kv_format = GetParam().format;
+    options.kv_open_blocks = GetParam().open_blocks;
     const MemoryPlan plan = PlanMemory(*loaded_.model, options).value();
     options.kv_bytes = block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
     return options;
@@ -165,7 +167,12 @@ class PrefixCacheModelTest : public testing::TestWithParam<Case> {
   Warm RunWarm(EngineOptions options, size_t together, bool aborts) {
     Warm warm;
     SpyModel spy(*loaded_.model);
+    // As many blocks however many sequences have open ones.
+    const size_t block_count = PlanMemory(*loaded_.model, options).value().block_count;
     options.sequence_count_max = together + aborts;
+    options.kv_bytes = 0;
+    const MemoryPlan plan = PlanMemory(*loaded_.model, options).value();
+    options.kv_bytes = block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
     auto engine = Engine::Create(spy, options);
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     if (!engine.ok()) return warm;
@@ -221,8 +228,8 @@ TEST_P(PrefixCacheModelTest, AHitNeverChangesAnAnswer) {
   EXPECT_EQ(together.stats.cached_token_count, alone.stats.cached_token_count);
   EXPECT_EQ(together.stats.preemption_count, 0u);
   RunWarm(Options(400), 4, true);
-  // Eight blocks for one sequence of full length and a few more: evictions and preemptions.
-  const Warm scarce = RunWarm(Options(12), 8, true);
+  // Eight blocks for one sequence of full length and a few groups more: evictions and preemptions.
+  const Warm scarce = RunWarm(Options(8 + 4 * GetParam().open_blocks), 8, true);
   EXPECT_GT(scarce.stats.evicted_block_count, 0u);
   EXPECT_GT(scarce.stats.cached_token_count, 0u);
   EngineOptions chunks = Options(40);
@@ -234,7 +241,8 @@ std::string CaseName(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
   return (c.checkpoint.empty() ? "default_model" : c.checkpoint) + "_kv_" +
          std::string(KvFormatName(c.format.k)) +
-         (c.format.k == c.format.v ? "" : "_" + std::string(KvFormatName(c.format.v)));
+         (c.format.k == c.format.v ? "" : "_" + std::string(KvFormatName(c.format.v))) +
+         (c.open_blocks == 1 ? "" : "_open" + std::to_string(c.open_blocks));
 }
 
 constexpr KvFormats kK8V4 = {KvFormat::kInt8, KvFormat::kInt4};
@@ -247,6 +255,8 @@ INSTANTIATE_TEST_SUITE_P(Checkpoints, PrefixCacheModelTest,
                                          Case{"llama_gguf", kK8V4, 36, 24},
                                          Case{"gemma3", KvFormat::kInt4, 36, 24},
                                          Case{"gemma3", KvFormat::kFp8E4M3, 36, 24},
+                                         Case{"llama_gguf", KvFormat::kInt4, 36, 24, 2},
+                                         Case{"gemma3", kK8V4, 36, 24, 4},
                                          Case{"", KvFormat::kInt8, 24, 8},
                                          Case{"", KvFormat::kBF16, 24, 8}),
                          CaseName);

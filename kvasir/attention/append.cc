@@ -38,17 +38,23 @@ void AppendBF16(const KvBlockLayout& layout, uint32_t token, const float* k, con
   for (uint32_t d = 0; d < head_dim; ++d) v_to[2 * size_t{d}] = BF16FromF32(v[d]);
 }
 
-// A sequence whose last block is another than the first that its rows lie in has begun the first
-// one in the open slot, which the last one needs now: what is there moves to the staging slot.
+// A sequence whose last group is another than the first that its rows lie in has begun the first
+// one in the open slots, which the last one needs now: what is there moves to the staging slots.
 void MoveOpenBlocks(const PagedKv& kv, uint32_t layer, std::span<const int32_t> qo_indptr) {
   const OpenKv& open = *kv.open;
+  const auto group_blocks = int32_t(kv.layout.open_blocks);
   for (size_t b = 0; b < kv.batch_size(); ++b) {
     if (open.own_indptr[b + 1] - open.own_indptr[b] < 2) continue;
     const int32_t first_token = kv.KvLen(b) - (qo_indptr[b + 1] - qo_indptr[b]);
-    if (first_token % int32_t{kKvBlockTokens} == 0) continue;
-    const int32_t from = open.own_slots[size_t(open.own_indptr[b + 1]) - 1];
-    const int32_t to = open.own_slots[size_t(open.own_indptr[b])];
-    std::memcpy(open.Tiles(to, layer), open.Tiles(from, layer), open.LayerBytes());
+    const int32_t first = open.first_own_block[b];
+    const int32_t last_block = (kv.KvLen(b) - 1) / int32_t{kKvBlockTokens};
+    const int32_t last = last_block / group_blocks * group_blocks;
+    if (first == last) continue;
+    const int32_t open_slot = open.Slot(b, last);
+    for (int32_t block = first; block * int32_t{kKvBlockTokens} < first_token; ++block) {
+      std::memcpy(open.Tiles(open.Slot(b, block), layer),
+                  open.Tiles(open_slot + block - first, layer), open.LayerBytes());
+    }
   }
 }
 

@@ -38,11 +38,11 @@ inline constexpr size_t kCodeChunkNumbers = kKvBlockTokens;
 inline constexpr float kQueryCodeMax = 16383;
 inline constexpr float kWeightCodeMax = 32767;
 
-// Of quantised KV: the key with which the block begins that a query at `position` lies in. It reads
-// what lies before in its encoded form, and nothing else.
-inline int32_t OwnBlockBegin(int32_t position) {
-  constexpr int32_t kTokens = int32_t{kKvBlockTokens};
-  return position < 0 ? 0 : position / kTokens * kTokens;
+// Of quantised KV: the key with which the group of blocks begins that a query at `position` lies in
+// (KvBlockLayout::open_blocks). It reads what lies before in its encoded form, and nothing else.
+inline int32_t OwnBlockBegin(const KvBlockLayout& layout, int32_t position) {
+  const auto tokens = int32_t(kKvBlockTokens * layout.open_blocks);
+  return position < 0 ? 0 : position / tokens * tokens;
 }
 
 // What all work items of one Run share.

@@ -25,6 +25,7 @@ struct TestStorage {
   KvRowType type = KvRowType::kBF16;  // of blocks: f32 or bf16, of quantised ones what is encoded
   int32_t page_size = 32;
   KvFormats formats = KvFormat::kBF16;  // of blocks
+  uint32_t open_blocks = 1;             // of quantised blocks
 
   TestStorage() = default;
   TestStorage(KvFormat format) : TestStorage(KvFormats(format)) {}  // NOLINT: blocks of a format
@@ -55,6 +56,7 @@ struct TestSequence {
   std::vector<float> encoded_k;  // [kv_len, num_kv_heads * head_dim]
   std::vector<float> encoded_v;
   std::vector<float> v_scales;  // [kv_len, num_kv_heads * head_dim], of each number
+  int64_t group_tokens = 32;    // of blocks that are read unencoded together
 };
 
 // Normal random numbers; K and V rounded to the type, so that the truth sees what the memory holds.

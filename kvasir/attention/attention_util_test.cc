@@ -43,7 +43,9 @@ constexpr int64_t kRowGap = 3;
 std::string TestStorage::Name() const {
   constexpr const char* kKinds[] = {"blocks", "nhd", "hnd", "ragged"};
   constexpr const char* kTypes[] = {"f32", "bf16", "f16"};
-  if (quantized()) return "blocks of " + KvFormatsName(formats);
+  if (quantized()) {
+    return "blocks of " + KvFormatsName(formats) + ", " + std::to_string(open_blocks) + " open";
+  }
   return std::string(kKinds[size_t(kind)]) + " of " + kTypes[size_t(type)] + ", pages of " +
          std::to_string(page_size);
 }
@@ -146,7 +148,8 @@ void TestBatch::MakeBlocks() {
   kv_.layout = {.layer_count = kLayerCount,
                 .kv_head_count = spec_.num_kv_heads,
                 .head_dim = spec_.head_dim,
-                .format = storage_.formats};
+                .format = storage_.formats,
+                .open_blocks = storage_.quantized() ? storage_.open_blocks : 1};
   memory_ = std::move(AlignedBuffer::Allocate(kv_.page_count * kv_.layout.block_bytes())).value();
   std::memset(memory_.data(), 0xFF, memory_.size());  // a NaN in every type
   kv_.base = memory_.data();
@@ -160,7 +163,9 @@ void TestBatch::MakeOpenBlocks() {
   int32_t open_count = 0, staging_count = 0;
   own_indptr_.push_back(0);
   for (const TestSequence& s : sequences_) {
-    const int32_t first = std::max(s.kv_len - s.q_len, 0) / 32, last = (s.kv_len + 31) / 32;
+    const auto group = int32_t(storage_.open_blocks);
+    const int32_t first = std::max(s.kv_len - s.q_len, 0) / 32 / group * group;
+    const int32_t last = (s.kv_len + 31) / 32;
     first_own_block_.push_back(first);
     for (int32_t block = s.q_len == 0 ? last : first; block < last; ++block) {
       own_slots_.push_back(block + 1 < last ? -1 - staging_count++ : open_count++);
@@ -188,6 +193,7 @@ void TestBatch::MakeOpenBlocks() {
 // them see.
 void TestBatch::EncodeBlocks(size_t sequence) {
   TestSequence& s = sequences_[sequence];
+  s.group_tokens = 32 * int64_t{storage_.open_blocks};
   const KvBlockLayout& layout = kv_.layout;
   const size_t dim = layout.head_dim, columns = size_t{layout.kv_head_count} * dim;
   s.formats = storage_.formats;
@@ -423,7 +429,8 @@ ReferenceOutput ReferenceAttention(const AttentionSpec& spec, const TestSequence
   reference.out.assign(size_t(s.q_len) * spec.num_qo_heads * v_dim, 0.0);
   for (int32_t i = 0; i < s.q_len; ++i) {
     const int64_t position = int64_t{s.kv_len} - s.q_len + i;
-    const int64_t own = s.encoded_k.empty() ? 0 : std::max<int64_t>(position, 0) / 32 * 32;
+    const int64_t own =
+        s.encoded_k.empty() ? 0 : std::max<int64_t>(position, 0) / s.group_tokens * s.group_tokens;
     for (size_t head = 0; head < spec.num_qo_heads; ++head) {
       const size_t row = size_t(i) * spec.num_qo_heads + head;
       const std::vector<double> whole_q = Rotated(spec, &s.q[row * dim], position);

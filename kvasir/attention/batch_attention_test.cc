@@ -149,7 +149,9 @@ TestStorage PickQuantized(std::mt19937& random) {
                                    KvFormat::kFp8E5M2};
   KvFormats formats;
   while (!formats.quantized()) formats = {Pick(kFormats, random), Pick(kFormats, random)};
-  return formats;
+  TestStorage storage = formats;
+  storage.open_blocks = 1u << (random() % 8 < 4 ? 0 : random() % 4);
+  return storage;
 }
 
 // One random batch; some of its sequences share leading pages with the first.

@@ -1,6 +1,6 @@
-// One work item over quantised KV: attend-inl.h with tiles of codes. A row at position t reads the
-// blocks before its own, t / 32, in their encoded form, and its own (with other masks than the
-// causal one also those behind it) unencoded, in prefill as in decode: whatever the chunk, a row
+// One work item over quantised KV: attend-inl.h with tiles of codes. A row reads the blocks before
+// its own group (OwnBlockBegin) in their encoded form, and its own group (with other masks than the
+// causal one also what is behind it) unencoded, in prefill as in decode: whatever the chunk, a row
 // sees the same numbers. Both parts write into the row's logits of a split, which then go through
 // one softmax; their values are added one part after the other.
 //
@@ -71,7 +71,7 @@ inline PartRanges DivideRows(const Item& item, int32_t begin) {
   };
   for (size_t row = 0; row < item.row_count; ++row) {
     const int32_t from = scratch.split_begin[row], to = scratch.split_end[row];
-    const int32_t own = OwnBlockBegin(item.PlanRow(row).row.position()) - begin;
+    const int32_t own = OwnBlockBegin(item.run.kv.layout, item.PlanRow(row).row.position()) - begin;
     put(from, std::min(to, own), &scratch.encoded_begin[row], &scratch.encoded_end[row],
         &ranges.encoded);
     put(std::max(from, own), to, &scratch.own_begin[row], &scratch.own_end[row], &ranges.own);

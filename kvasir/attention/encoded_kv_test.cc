@@ -40,6 +40,24 @@ TEST_P(EncodedKvTest, TheFirstBlockIsThatOfBf16) {
   }
 }
 
+// So do those of the first group, however many blocks it has.
+TEST_P(EncodedKvTest, TheFirstGroupIsThatOfBf16) {
+  for (const uint32_t open_blocks : {2u, 4u, 8u}) {
+    TestStorage storage = KvFormat::kInt4;
+    storage.open_blocks = open_blocks;
+    const int32_t tokens = int32_t(open_blocks) * 32;
+    for (const int32_t kv_len : {tokens - 31, tokens}) {
+      const TestSequence sequence = RandomSequence(kSpec, storage, kv_len, kv_len, random_);
+      const TestBatch encoded(kSpec, storage, {sequence}, random_);
+      const TestBatch plain(kSpec, KvFormat::kBF16, {sequence}, random_);
+      EXPECT_EQ(encoded.Run(1), plain.Run(1)) << open_blocks << ", " << kv_len;
+    }
+    const TestSequence longer = RandomSequence(kSpec, storage, tokens + 1, 1, random_);
+    EXPECT_NE(TestBatch(kSpec, storage, {longer}, random_).Run(1),
+              TestBatch(kSpec, KvFormat::kBF16, {longer}, random_).Run(1));
+  }
+}
+
 // A window that ends within the row's own block, or at its edge, leaves nothing encoded to see.
 TEST_P(EncodedKvTest, AWindowWithinTheOwnBlockIsThatOfBf16) {
   for (const KvFormats formats : kFormats) {
@@ -107,7 +125,7 @@ TEST_F(EncodedKvCheckTest, WhatDoesNotFitIsRefusedByName) {
   kv_ = batch_.kv();
   const std::vector<int32_t> first = {0};
   kv_.open->first_own_block = first;
-  EXPECT_EQ(Refusal(), "first_own_block[0] is 0, the first query lies in 1");
+  EXPECT_EQ(Refusal(), "first_own_block[0] is 0, the blocks of the first query begin with 1");
   kv_ = batch_.kv();
   const std::vector<int32_t> indptr = {0, 2};
   kv_.open->own_indptr = indptr;

@@ -68,21 +68,23 @@ struct KvRows {
 };
 
 // Blocks whose layout is quantised are encoded as a whole, once, when their 32nd token is there.
-// Until then, and as long as rows of a batch lie in them, their keys and values are here, in bf16:
-// a row attends to the encoded numbers of the blocks before its own, and to these of its own block,
-// whether its block was completed by an earlier batch, by this one or not at all.
+// Until then, and as long as rows of a batch lie in their group (KvBlockLayout::open_blocks), their
+// keys and values are here, in bf16: a row attends to the encoded numbers of the blocks before its
+// own group, and to these of its own group, whether a block was completed by an earlier batch, by
+// this one or not at all.
 //
-// A sequence's last block lies in an open slot, which outlives the batch and has all layers; the
-// complete ones before it in staging slots, which have one layer at a time.
+// A sequence's last group lies in open slots, one behind another, which outlive the batch and have
+// all layers; those before it in staging slots, which have one layer at a time.
 struct OpenKv {
   KvBlockLayout layout = {};          // bf16, of all layers
   std::byte* open_base = nullptr;     // [open slots][layers] x LayerBytes()
   std::byte* staging_base = nullptr;  // [staging slots] x LayerBytes()
   // [batch + 1]: the slots of sequence b are own_slots[own_indptr[b]] .. own_slots[own_indptr[b +
-  // 1]], for its blocks from first_own_block[b] on: those that rows of the batch lie in.
+  // 1]], for its blocks from first_own_block[b] on: the groups that rows of the batch lie in.
   std::span<const int32_t> own_indptr = {};
-  std::span<const int32_t> own_slots = {};        // open slot s, or staging slot -1 - s
-  std::span<const int32_t> first_own_block = {};  // [batch]: (KvLen - q_len) / 32
+  std::span<const int32_t> own_slots = {};  // open slot s, or staging slot -1 - s
+  // [batch]: (KvLen - q_len) / 32, rounded down to whole groups
+  std::span<const int32_t> first_own_block = {};
 
   size_t LayerBytes() const { return layout.layer_bytes(0); }
   // The layer's tiles in the slot: K of all heads, then V of all heads, each layout.tile_bytes().

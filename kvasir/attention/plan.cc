@@ -198,7 +198,8 @@ void AttentionPlanner::AddSharedPrefixes(std::span<const int32_t> qo_indptr) {
     if (qo_indptr[b] == qo_indptr[b + 1]) continue;
     const AttentionPlanRow& first = plan_.rows_[size_t(qo_indptr[b])];
     const bool is_encoded = plan_.weight_groups_ > 0;
-    const int32_t own = is_encoded ? OwnBlockBegin(first.row.position()) : first.visible_end;
+    const int32_t own =
+        is_encoded ? OwnBlockBegin(kv_.layout, first.row.position()) : first.visible_end;
     covered_[b] = std::min(first.visible_end, own) / kKvSplitTokens;
   }
   plan_.tree_.Build(kv_, covered_);

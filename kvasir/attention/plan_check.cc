@@ -195,6 +195,10 @@ Status CheckOpenBlocks(const AttentionSpec& spec, std::span<const int32_t> qo_in
     return InvalidArgument("rope turns keys while they are read, which needs f32 or bf16 blocks");
   }
   if (!kv.open) return InvalidArgument("the KV layout is quantised, open is needed with it");
+  if (!IsOpenBlockCount(kv.layout.open_blocks)) {
+    return InvalidArgument("open_blocks of the KV layout is " +
+                           std::to_string(kv.layout.open_blocks) + ", allowed are 1, 2, 4 and 8");
+  }
   const OpenKv& open = *kv.open;
   if (!(open.layout == kv.layout.OpenLayout())) {
     return InvalidArgument("the layout of open is not the KV layout in bf16");
@@ -220,11 +224,11 @@ Status CheckOpenBlocks(const AttentionSpec& spec, std::span<const int32_t> qo_in
   for (size_t b = 0; b < batch; ++b) {
     const int32_t q_len = qo_indptr[b + 1] - qo_indptr[b], kv_len = kv.KvLen(b);
     if (q_len == 0 || kv_len == 0) continue;
-    const int32_t first = OwnBlockBegin(kv_len - q_len) / int32_t{kKvBlockTokens};
+    const int32_t first = OwnBlockBegin(kv.layout, kv_len - q_len) / int32_t{kKvBlockTokens};
     if (open.first_own_block[b] != first) {
       return InvalidArgument("first_own_block[" + std::to_string(b) + "] is " +
                              std::to_string(open.first_own_block[b]) +
-                             ", the first query lies in " + std::to_string(first));
+                             ", the blocks of the first query begin with " + std::to_string(first));
     }
     const int32_t needed = (kv_len - 1) / int32_t{kKvBlockTokens} + 1 - first;
     const int32_t given = open.own_indptr[b + 1] - open.own_indptr[b];

@@ -13,10 +13,11 @@
 
 namespace kvasir {
 
-// Encodes layer `layer` of every block that has its 32nd token with this batch. Behind
-// AppendPagedKv of the layer, before attention reads it. Nothing to do for a layout that is not
-// quantised. REQUIRES kv.open for one that is.
-void SealPagedKv(const PagedKv& kv, uint32_t layer, ThreadPool& pool);
+// Encodes layer `layer` of every block that has its 32nd token with this batch, whose queries
+// qo_indptr counts. Behind AppendPagedKv of the layer, before attention reads it. Nothing to do for
+// a layout that is not quantised. REQUIRES kv.open for one that is.
+void SealPagedKv(const PagedKv& kv, uint32_t layer, std::span<const int32_t> qo_indptr,
+                 ThreadPool& pool);
 
 }  // namespace kvasir
 

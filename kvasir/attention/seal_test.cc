@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <random>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,7 @@ constexpr uint32_t kHeads = 2, kDim = 32, kColumns = kHeads * kDim;
 constexpr size_t kTokens = 150;  // of the longer sequence
 
 // Two sequences of random keys and values, appended in steps of any lengths.
-class SealTest : public testing::TestWithParam<KvFormats> {
+class SealTest : public testing::TestWithParam<std::tuple<KvFormats, int32_t>> {
  protected:
   void SetUp() override {
     std::mt19937 random(3);
@@ -30,8 +31,8 @@ class SealTest : public testing::TestWithParam<KvFormats> {
     }
     pages_ = std::move(AlignedBuffer::Allocate(10 * layout_.block_bytes())).value();
     const size_t layer_bytes = layout_.OpenLayout().layer_bytes(0);
-    open_ = std::move(AlignedBuffer::Allocate(2 * 2 * layer_bytes)).value();
-    staging_ = std::move(AlignedBuffer::Allocate(8 * layer_bytes)).value();
+    open_ = std::move(AlignedBuffer::Allocate(2 * 2 * 8 * layer_bytes)).value();
+    staging_ = std::move(AlignedBuffer::Allocate(16 * layer_bytes)).value();
   }
 
   // Appends q_lens[b] tokens to sequence b, in both layers as a model does.
@@ -49,11 +50,15 @@ class SealTest : public testing::TestWithParam<KvFormats> {
       for (int32_t page = 0; page * 32 < end; ++page) pages.push_back(int32_t(b) + 2 * page);
       kv_indptr.push_back(int32_t(pages.size()));
       last.push_back((end - 1) % 32 + 1);
-      first.push_back(begin / 32);
-      for (int32_t block = begin / 32; block < (end - 1) / 32; ++block) {
+      const int32_t group = std::get<1>(GetParam());
+      const int32_t last_group = (end - 1) / 32 / group * group;
+      first.push_back(begin / 32 / group * group);
+      for (int32_t block = first.back(); block < last_group; ++block) {
         own.push_back(-1 - int32_t(own.size()));
       }
-      own.push_back(int32_t(b));
+      for (int32_t block = last_group; block <= (end - 1) / 32; ++block) {
+        own.push_back(int32_t(b) * group + block - last_group);
+      }
       own_indptr.push_back(int32_t(own.size()));
     }
     const PagedKv kv{.layout = layout_,
@@ -68,7 +73,7 @@ class SealTest : public testing::TestWithParam<KvFormats> {
     for (const uint32_t layer : {0u, 1u}) {
       AppendPagedKv(kv, layer, qo_indptr, {k.data(), rows, kColumns}, {v.data(), rows, kColumns},
                     pool_);
-      SealPagedKv(kv, layer, pool_);
+      SealPagedKv(kv, layer, qo_indptr, pool_);
     }
   }
 
@@ -100,7 +105,11 @@ class SealTest : public testing::TestWithParam<KvFormats> {
     ASSERT_TRUE(std::equal(expected.begin(), expected.end(), actual)) << "block " << block;
   }
 
-  const KvBlockLayout layout_ = {2, kHeads, kDim, GetParam()};
+  const KvBlockLayout layout_ = {.layer_count = 2,
+                                 .kv_head_count = kHeads,
+                                 .head_dim = kDim,
+                                 .format = std::get<0>(GetParam()),
+                                 .open_blocks = uint32_t(std::get<1>(GetParam()))};
   ThreadPool pool_{2};
   std::vector<float> k_, v_;  // [2, kTokens, kColumns]
   AlignedBuffer pages_, open_, staging_;
@@ -124,10 +133,12 @@ TEST_P(SealTest, OneTokenAtATime) {
   ExpectSealed(1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, SealTest,
-                         testing::Values(KvFormats(KvFormat::kInt8), KvFormats(KvFormat::kInt4),
-                                         KvFormats(KvFormat::kFp8E5M2),
-                                         KvFormats(KvFormat::kBF16, KvFormat::kInt8)));
+INSTANTIATE_TEST_SUITE_P(
+    Formats, SealTest,
+    testing::Combine(testing::Values(KvFormats(KvFormat::kInt8), KvFormats(KvFormat::kInt4),
+                                     KvFormats(KvFormat::kFp8E5M2),
+                                     KvFormats(KvFormat::kBF16, KvFormat::kInt8)),
+                     testing::Values(1, 2, 4, 8)));
 
 }  // namespace
 }  // namespace kvasir

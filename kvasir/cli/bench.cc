@@ -14,6 +14,7 @@
 #include "kvasir/base/json.h"
 #include "kvasir/base/thread_pool.h"
 #include "kvasir/base/topology.h"
+#include "kvasir/cli/bench_encode.h"
 #include "kvasir/cli/bench_runner.h"
 #include "kvasir/cli/command.h"
 #include "kvasir/cli/flags.h"
@@ -32,7 +33,9 @@ constexpr const char* kFooter =
     "P\n"
     "tokens in front of the measured part of each sequence, untimed. Each test runs once to warm "
     "up\n"
-    "and then --repetitions times; figures are tokens per second of all sequences together.\n"
+    "and then --repetitions times; figures are tokens per second of all sequences together, and "
+    "the\n"
+    "share of the time that encoding keys and values takes, measured by itself.\n"
     "\n"
     "Examples:\n"
     "  kvasir bench\n"
@@ -53,6 +56,7 @@ struct BenchOptions {
 struct BenchRow {
   BenchTest test;
   std::vector<double> rates;  // rising
+  double encode_share = 0;    // of the time that the median stands for
 };
 
 double Median(const std::vector<double>& rising) {
@@ -80,7 +84,10 @@ Status PrintJsonRows(const BenchOptions& options, const LoadedModel& loaded,
                          {"prefix_cache", options.model.prefix_cache()},
                          {"weights", loaded.weights_label},
                          {"kv", options.model.kv_format},
+                         {"kv_rotation", options.model.kv_rotation},
+                         {"kv_open_blocks", options.model.kv_open_blocks},
                          {"block_select_tokens", options.settings.block_select_tokens},
+                         {"encode_share", row.encode_share},
                          {"tokens_per_second_median", Median(row.rates)},
                          {"tokens_per_second_min", row.rates.front()},
                          {"tokens_per_second_max", row.rates.back()},
@@ -107,14 +114,15 @@ Status PrintTable(const BenchOptions& options, const LoadedModel& loaded,
                (selected == 0 ? "" : ", at most " + std::to_string(selected) + " tokens read") +
                "\n\n");
   output.Write(
-      "test        depth  sequences  prompt  weights  kv      tokens/s       min       max\n");
+      "test        depth  sequences  prompt  weights  kv      tokens/s       min       max  "
+      "encoding\n");
   for (const BenchRow& row : rows) {
     char line[160];
-    std::snprintf(line, sizeof(line), "%-10s %6zu %10zu %7zu  %-7s  %-4s %11.2f %9.2f %9.2f\n",
-                  row.test.Name().c_str(), options.settings.depth, options.settings.sequence_count,
-                  options.settings.prompt, loaded.weights_label.c_str(),
-                  options.model.kv_format.c_str(), Median(row.rates), row.rates.front(),
-                  row.rates.back());
+    std::snprintf(
+        line, sizeof(line), "%-10s %6zu %10zu %7zu  %-7s  %-4s %11.2f %9.2f %9.2f  %6.2f %%\n",
+        row.test.Name().c_str(), options.settings.depth, options.settings.sequence_count,
+        options.settings.prompt, loaded.weights_label.c_str(), options.model.kv_format.c_str(),
+        Median(row.rates), row.rates.front(), row.rates.back(), 100 * row.encode_share);
     output.Write(line);
   }
   return output.status();
@@ -161,6 +169,8 @@ Status RunBench(BenchOptions options) {
   settings.chunk_tokens = std::max(options.model.chunk_tokens, settings.sequence_count);
   settings.kv_format = KvFormatFor(options.model);
   settings.kv_layers = loaded.kv_layers;
+  settings.kv_rotation = options.model.rotates_kv();
+  settings.kv_open_blocks = options.model.kv_open_blocks;
   settings.share_blocks = options.model.prefix_cache();
   KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<BenchRunner> runner,
                           BenchRunner::Create(*loaded.model, settings, *tests));
@@ -170,6 +180,13 @@ Status RunBench(BenchOptions options) {
     progress.Update(static_cast<double>(rows.size()) / static_cast<double>(tests->size()));
     KVASIR_ASSIGN_OR_RETURN(std::vector<double> rates, runner->Run(test));
     rows.push_back({test, std::move(rates)});
+  }
+  KVASIR_ASSIGN_OR_RETURN(
+      const KvEncodeSeconds encode,
+      MeasureKvEncoding(runner->kv_layout(), settings.chunk_tokens, *loaded.pool));
+  for (BenchRow& row : rows) {
+    const bool is_prompt = row.test.kind == BenchTest::Kind::kPrompt;
+    row.encode_share = Median(row.rates) * (is_prompt ? encode.prompt_token : encode.decode_token);
   }
   progress.Finish();
   return options.json ? PrintJsonRows(options, loaded, rows) : PrintTable(options, loaded, rows);

@@ -69,6 +69,8 @@ Result<std::unique_ptr<BenchRunner>> BenchRunner::Create(Model& model,
   KVASIR_ASSIGN_OR_RETURN(
       plan.kv_layout, KvLayoutFor(model, {.kv_format = settings.kv_format,
                                           .kv_layers = settings.kv_layers,
+                                          .kv_rotation = settings.kv_rotation,
+                                          .kv_open_blocks = settings.kv_open_blocks,
                                           .block_select_tokens = settings.block_select_tokens}));
   plan.block_count = settings.sequence_count * blocks_per_sequence;
   plan.open_counts =
@@ -157,7 +159,9 @@ Status BenchRunner::ReadSequences(size_t first, size_t end, size_t token_count) 
 
 void BenchRunner::ShareBlocks(size_t token_count) {
   if (token_count == 0) return;
-  const size_t shared = std::min(settings_.shared_prefix, token_count - 1) / kKvBlockTokens;
+  const size_t group_tokens = kKvBlockTokens * size_t{pool_->layout().open_blocks};
+  const size_t groups = std::min(settings_.shared_prefix, token_count - 1) / group_tokens;
+  const size_t shared = groups * pool_->layout().open_blocks;
   const std::span<const BlockId> blocks = sequences_[0].blocks.blocks().first(shared);
   for (size_t i = 1; i < sequences_.size(); ++i) {
     BlockTable& table = sequences_[i].blocks;

@@ -51,7 +51,9 @@ struct BenchSettings {
   size_t chunk_tokens = 512;  // rows of one forward pass
   KvFormats kv_format = KvFormat::kBF16;
   std::vector<KvFormats> kv_layers = {};  // of each layer, in place of kv_format
-  size_t block_select_tokens = 0;         // that a decode reads of a longer context; 0 = everything
+  bool kv_rotation = true;                // as in EngineOptions, like the next one
+  size_t kv_open_blocks = 1;
+  size_t block_select_tokens = 0;  // that a decode reads of a longer context; 0 = everything
 };
 
 class BenchRunner {
@@ -64,6 +66,8 @@ class BenchRunner {
   // Tokens per second, all sequences together, of each repetition, slowest first. Forward's Status
   // when it refuses, for positions beyond the model's context for example.
   Result<std::vector<double>> Run(const BenchTest& test);
+
+  const KvBlockLayout& kv_layout() const { return pool_->layout(); }
 
  private:
   struct Sequence {

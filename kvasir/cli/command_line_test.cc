@@ -45,6 +45,12 @@ TEST(CommandLineTest, AcceptsTheDocumentedInterface) {
                         "--kv", "auto", "--kv-calibration", "map.json"}));
   EXPECT_TRUE(Accepted({"kv-calibrate", "m.gguf", "--text", "f", "--budget", "5.0", "--out", "o"}));
   EXPECT_TRUE(Accepted({"chat", "--kv", "auto", "--kv-calibration", "map.json"}));
+  for (const char* command :
+       {"chat", "generate", "serve", "info", "bench", "perplexity", "eval", "eval-select"}) {
+    EXPECT_TRUE(
+        Accepted({command, "--kv", "int8", "--kv-rotation", "off", "--kv-open-blocks", "4"}))
+        << command;
+  }
   EXPECT_TRUE(Accepted({"tokenize", "--ids", "1 2", "--no-special"}));
 }
 
@@ -91,6 +97,7 @@ TEST(CommandLineTest, BadValuesNameTheFlagAndTheRange) {
   EXPECT_EQ(Refusal({"chat", "--top-p", "nan"}), "--top-p: 'nan' is not a number from 0 to 1");
   EXPECT_EQ(Refusal({"chat", "--kv", "int3"}),
             "--kv: 'int3' is not one of f32|bf16|int8|int4|fp8_e4m3|fp8_e5m2|k8v4|K/V");
+  EXPECT_EQ(Refusal({"chat", "--kv-rotation", "no"}), "--kv-rotation: 'no' is not one of on|off");
   EXPECT_EQ(Refusal({"chat", "--target", "sse"}),
             "--target: 'sse' is not one of auto|portable|avx2|avx512");
   EXPECT_EQ(Refusal({"kv-calibrate", "--budget", "17"}),

@@ -90,6 +90,11 @@ Result<std::vector<KvReportRow>> MeasureContext(const CommandOptions& options,
     EngineOptions engine;
     engine.kv_format = format.formats;
     if (format.name == kAuto) engine.kv_layers = loaded.kv_layers;
+    engine.kv_rotation = options.model.rotates_kv();
+    // Of the formats that have open blocks: bf16 may stand beside them.
+    if (format.name == kAuto || format.formats.quantized()) {
+      engine.kv_open_blocks = options.model.kv_open_blocks;
+    }
     KVASIR_ASSIGN_OR_RETURN(KvBlockLayout layout, KvLayoutFor(*loaded.model, engine));
     quality.layouts.push_back(std::move(layout));
   }
@@ -203,7 +208,7 @@ CommandFunction AddEvalCommand(CLI::App& parent) {
               "write the tables to a file (default: print them)");
   AddTextFlag(app, "--svg", &options->svg_path, "FILE", "draw divergence over bits");
   AddModelFlags(app, ModelFlags::kCompute, &options->model);
-  AddKvCalibrationFlag(app, &options->model);
+  AddKvMapFlags(app, &options->model);
   return [options] { return RunEval(*options); };
 }
 

@@ -159,8 +159,9 @@ Status RunEvalSelect(const CommandOptions& options) {
   }
   KVASIR_ASSIGN_OR_RETURN(const std::string text, ReadInput(*options.text_path));
   KVASIR_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadModelFor(options.model));
-  if (!loaded.kv_layers.empty()) {
-    return InvalidArgument("--kv auto: blocks of quantised keys cannot be selected");
+  if (!loaded.kv_layers.empty() || KvFormatFor(options.model).quantized()) {
+    return InvalidArgument("--kv " + options.model.kv_format +
+                           ": blocks of quantised keys cannot be selected");
   }
   const std::vector<TokenId> tokens =
       loaded.tokenizer->Encode(text, {.add_special = false, .parse_special = false});

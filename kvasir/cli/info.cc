@@ -107,6 +107,7 @@ Json MemoryJson(const MemoryPlan& plan, size_t available_bytes, const Status& fi
           {"kv_bytes_per_token", plan.kv_layout.bytes_per_token()},
           {"kv_bits_per_element", plan.kv_layout.bits_per_element()},
           {"kv_rotation", plan.kv_layout.rotates() ? kKvRotationName : "none"},
+          {"kv_open_blocks", plan.kv_layout.open_blocks},
           {"kv_open_bytes", plan.open_bytes},
           {"activation_bytes", plan.activation_bytes},
           {"logit_bytes", plan.logit_bytes},
@@ -128,9 +129,12 @@ std::string KvLine(const Json& info) {
                 memory["kv_bytes_per_token"].get<double>());
   std::string text = Text(info["kv"]) + ", " + sizes + ", " + Number(memory["kv_block_count"]) +
                      " blocks of " + Bytes(memory["kv_block_bytes"]);
-  if (memory["kv_open_bytes"].get<size_t>() == 0) return text;
-  return text + ", " + Bytes(memory["kv_open_bytes"]) + " not encoded yet, rotation " +
-         Text(memory["kv_rotation"]);
+  if (memory["kv_open_bytes"].get<size_t>() > 0) {
+    text += ", " + Bytes(memory["kv_open_bytes"]) + " not encoded yet";
+    const size_t open_blocks = memory["kv_open_blocks"].get<size_t>();
+    if (open_blocks > 1) text += ", " + std::to_string(open_blocks) + " blocks open together";
+  }
+  return text + ", rotation " + Text(memory["kv_rotation"]);
 }
 
 // The same facts as the JSON, a line a subject.

@@ -50,6 +50,10 @@ Result<std::vector<KvFormats>> KvLayersFor(const ModelOptions& options, const st
     return InvalidArgument(
         "--kv auto needs --kv-calibration with a file that kvasir kv-calibrate made");
   }
+  if (!options.rotates_kv()) {
+    return InvalidArgument(
+        "--kv-rotation off does not go with --kv auto, whose maps are for rotated keys and values");
+  }
   KVASIR_ASSIGN_OR_RETURN(const KvCalibration calibration, ReadKvCalibration(*path));
   const KvBlockLayout layout = {spec.layer_count, spec.kv_head_count, spec.head_dim};
   const auto applied = ApplyKvCalibration(calibration, digest, layout);
@@ -80,7 +84,7 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
     AddNameFlag(app, "--kv", &options->kv_format, KvFormatsHelp(), IsKvFormat,
                 "format of keys and values, or of each: int8/int4,\nor auto with --kv-calibration "
                 "(default: bf16)");
-    AddKvCalibrationFlag(app, options);
+    AddKvMapFlags(app, options);
   }
   AddChoiceFlag(app, "--activations", &options->activations, {"int8", "f32"},
                 "how inputs meet quantised weights:\nint8 is fast, f32 exact (default: int8)");
@@ -94,9 +98,15 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options) {
             "it");
 }
 
-void AddKvCalibrationFlag(CLI::App& app, ModelOptions* options) {
+void AddKvMapFlags(CLI::App& app, ModelOptions* options) {
   AddTextFlag(app, "--kv-calibration", &options->kv_calibration_path, "FILE",
               "the map of formats for --kv auto, which\nkvasir kv-calibrate makes");
+  AddChoiceFlag(app, "--kv-rotation", &options->kv_rotation, {"on", "off"},
+                "rotates heads that become integers: fewer errors\nin as many bits (default: on)");
+  AddCountFlag(
+      app, "--kv-open-blocks", &options->kv_open_blocks, 1, kKvOpenBlocksMax,
+      "blocks of 32 tokens that wait together, in 16\nbits, until they are quantised: 1, 2, "
+      "4 or 8; more\nlose less, and are shared as a whole (default: 1)");
 }
 
 void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options) {
@@ -178,6 +188,8 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const Loaded
   EngineOptions engine;
   engine.kv_format = KvFormatFor(options);
   engine.kv_layers = loaded.kv_layers;
+  engine.kv_rotation = options.rotates_kv();
+  engine.kv_open_blocks = options.kv_open_blocks;
   engine.context_tokens = options.context_tokens != 0
                               ? options.context_tokens
                               : std::min<size_t>(spec.context_length, kContextTokensDefaultMax);

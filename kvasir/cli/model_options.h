@@ -30,6 +30,8 @@ struct ModelOptions {
   size_t context_tokens = 0;              // 0 = the model's own, at most kContextTokensDefaultMax
   std::string kv_format = "bf16";
   std::optional<std::string> kv_calibration_path;  // with kv_format "auto", and only then
+  std::string kv_rotation = "on";                  // or "off"
+  size_t kv_open_blocks = 1;                       // EngineOptions::kv_open_blocks
   size_t kv_bytes = 0;                             // 0 = as much as the sequences need
   std::string activations = "int8";
   std::string target;  // empty: $KVASIR_TARGET, else auto
@@ -39,6 +41,7 @@ struct ModelOptions {
   bool no_prefix_cache = false;
 
   bool prefix_cache() const { return !no_prefix_cache; }
+  bool rotates_kv() const { return kv_rotation == "on"; }
 };
 
 // Contexts beyond it must be asked for: their keys and values take more memory than the weights of
@@ -49,12 +52,12 @@ inline constexpr size_t kContextTokensDefaultMax = 8192;
 enum class ModelFlags {
   kFile,     // only the file is opened: no further flags
   kCompute,  // --threads --activations --target --chunk --no-cascade
-  kKernel,   // those and --kv
+  kKernel,   // those, --kv, --kv-rotation and --kv-open-blocks
   kEngine,   // those and --context --kv-bytes --block-select
 };
 void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
-// --kv-calibration, which the flags with --kv have already.
-void AddKvCalibrationFlag(CLI::App& app, ModelOptions* options);
+// --kv-calibration, --kv-rotation and --kv-open-blocks, which the flags with --kv have already.
+void AddKvMapFlags(CLI::App& app, ModelOptions* options);
 // --no-prefix-cache, of the commands where sequences can share.
 void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options);
 

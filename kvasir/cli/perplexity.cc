@@ -49,6 +49,8 @@ Json ToJson(const CommandOptions& options, const LoadedModel& loaded,
           {"model", loaded.name},
           {"weights", loaded.weights_label},
           {"kv", options.model.kv_format},
+          {"kv_rotation", options.model.kv_rotation},
+          {"kv_open_blocks", options.model.kv_open_blocks},
           {"activations", options.model.activations},
           {"target", CpuTargetName(ActiveCpuTarget())}};
 }
@@ -69,6 +71,8 @@ Status RunPerplexity(const CommandOptions& options) {
   measure.chunk_tokens = options.model.chunk_tokens;
   measure.kv_format = KvFormatFor(options.model);
   measure.kv_layers = loaded.kv_layers;
+  measure.kv_rotation = options.model.rotates_kv();
+  measure.kv_open_blocks = options.model.kv_open_blocks;
   measure.on_progress = [&progress](double share) { progress.Update(share); };
   KVASIR_ASSIGN_OR_RETURN(const PerplexityResult result,
                           MeasurePerplexity(*loaded.model, *loaded.pool, tokens, measure));

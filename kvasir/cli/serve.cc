@@ -84,6 +84,14 @@ Result<std::unique_ptr<ServedModel>> LoadServedModel(const ServeOptions& options
   return ServedModel::Create(std::move(parts));
 }
 
+// "int8, 8.27 bits, rotation hadamard".
+std::string KvDescription(const EngineStats& stats) {
+  char bits[32];
+  std::snprintf(bits, sizeof(bits), "%.2f", stats.kv_bits_per_element);
+  return stats.kv_format + ", " + bits + " bits, rotation " +
+         (stats.kv_rotated ? std::string(kKvRotationName) : "none");
+}
+
 void PrintReady(const Server& server, const ServedModel& model, const ServeOptions& options) {
   const HttpServerOptions& http = options.server.http;
   const std::string scheme = http.tls_certificate.empty() ? "http" : "https";
@@ -93,7 +101,7 @@ void PrintReady(const Server& server, const ServedModel& model, const ServeOptio
   std::fprintf(stderr,
                "kvasir: %s is ready, %zu tokens of context, %zu at once, keys and values in %s\n",
                model.id().c_str(), model.context_tokens(), options.engine.sequence_count_max,
-               options.model.kv_format.c_str());
+               KvDescription(model.loop().stats()).c_str());
   if (http.host.empty()) return;
   std::fprintf(stderr,
                "kvasir: try  curl %s/v1/chat/completions -H 'Content-Type: application/json' -d "

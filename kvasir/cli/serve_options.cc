@@ -31,6 +31,10 @@ void AddModelSettings(ServeOptions* options, Settings* settings) {
                     "format of keys and values; auto: that of\nkv-calibration");
   settings->AddText("kv-calibration", &options->kv_calibration_path,
                     "file of kvasir kv-calibrate, for the format auto");
+  settings->AddChoice("kv-rotation", &model.kv_rotation, {"on", "off"},
+                      "rotates heads that become integers");
+  settings->AddCount("kv-open-blocks", &model.kv_open_blocks, 1, kKvOpenBlocksMax,
+                     "blocks that wait together until they are\nquantised: 1, 2, 4 or 8");
   settings->AddChoice("activations", &model.activations, {"int8", "f32"},
                       "how inputs meet quantised weights");
   settings->AddChoice("target", &model.target, {"", "auto", "portable", "avx2", "avx512"},

@@ -62,6 +62,7 @@ Digest BlockFingerprint(const ModelSpec& spec, const KvBlockLayout& layout,
       .Text("kv_formats", formats)
       .Number("kv_codec_version", layout.quantized() ? kKvCodecVersion : 0)
       .Text("kv_rotation", layout.rotates() ? kKvRotationName : "none")
+      .Number("kv_open_blocks", layout.open_blocks)
       .Number("kv_layer_count", layout.layer_count)
       .Number("kv_block_tokens", kKvBlockTokens)
       .Number("kv_block_bytes", layout.block_bytes())

@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include "kvasir/engine/fake_model.h"
+#include "kvasir/engine/memory_plan.h"
+
 namespace kvasir {
 namespace {
 
@@ -64,16 +67,34 @@ TEST(BlockFingerprint, DiffersWhenAnythingDoes) {
   const KvBlockLayout k8v4 = {2, 1, 4, {KvFormat::kInt8, KvFormat::kInt4}};
   KvBlockLayout unrotated = int8;
   unrotated.rotated = false;
+  KvBlockLayout in_twos = int8;
+  in_twos.open_blocks = 2;
   const KvFormats layers[] = {KvFormat::kInt8, KvFormat::kInt4};
   const KvBlockLayout mixed = MixedKvLayout(int8, layers);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), exact, "weights", "fma-16")).second);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), shallow, "weights", "fma-16")).second);
-  for (const KvBlockLayout& quantised : {int8, k8v4, unrotated, mixed}) {
+  for (const KvBlockLayout& quantised : {int8, k8v4, unrotated, in_twos, mixed}) {
     EXPECT_TRUE(
         fingerprints.insert(BlockFingerprint(Spec(), quantised, "weights", "fma-16")).second);
   }
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), layout, "others", "fma-16")).second);
   EXPECT_TRUE(fingerprints.insert(BlockFingerprint(Spec(), layout, "weights", "sse-16")).second);
+}
+
+// An engine with rotation never finds blocks of one without; where nothing is rotated the switch
+// says nothing about the bytes.
+TEST(BlockFingerprint, TheEnginesRotationSwitchCountsWhereItRotates) {
+  FakeModel model;
+  model.SetShape(2, 1, 64);
+  const auto of = [&](KvFormats format, bool rotation) {
+    const auto layout = KvLayoutFor(model, {.kv_format = format, .kv_rotation = rotation});
+    return BlockFingerprint(model.spec(), layout.value(), "weights", "fma-16");
+  };
+  for (const KvFormat format : kKvFormats) {
+    EXPECT_EQ(of(format, true) == of(format, false), !IsInteger(format)) << KvFormatName(format);
+  }
+  EXPECT_NE(of({KvFormat::kBF16, KvFormat::kInt8}, true),
+            of({KvFormat::kBF16, KvFormat::kInt8}, false));
 }
 
 TEST(BlockFingerprint, NamesAndDescriptionsDoNotCount) {

@@ -19,6 +19,10 @@ struct EngineOptions {
   // Rotates what becomes integers (kernels/hadamard.h): fewer errors in as many bits. The head
   // dimension must be a multiple of 16 then.
   bool kv_rotation = true;
+  // Quantised blocks that a sequence keeps open together, in 16 bits: its tokens read those of
+  // their own group unencoded, and only whole groups are shared with others. 1, 2, 4 or 8; 1 where
+  // blocks are not quantised.
+  size_t kv_open_blocks = 1;
   // Tokens of one sequence, prompt and answer. 0 = the model's own context length. At most the
   // model's.
   size_t context_tokens = 0;

@@ -84,24 +84,28 @@ Slot SlotOf(const PagedKv& kv, size_t b, size_t position) {
 }
 
 // The fake has two layers and writes one number into each, so its staging slots may be used for
-// both. Copies what an earlier batch began in the open slot when the last block needs that.
-void MoveOpenBlock(const PagedKv& kv, size_t b, size_t first_position) {
-  if (!kv.open || kv.open->own_indptr[b + 1] - kv.open->own_indptr[b] < 2) return;
-  if (first_position % kKvBlockTokens == 0) return;
-  const int32_t from = kv.open->own_slots[size_t(kv.open->own_indptr[b + 1]) - 1];
-  const int32_t to = kv.open->Slot(b, kv.open->first_own_block[b]);
+// both. Copies what earlier batches began in the open slots when the last group needs those.
+void MoveOpenBlocks(const PagedKv& kv, size_t b, size_t first_position) {
+  if (!kv.open || kv.open->own_indptr[b + 1] == kv.open->own_indptr[b]) return;
+  const auto group = int32_t(kv.layout.open_blocks);
+  const int32_t first = kv.open->first_own_block[b];
+  const int32_t last = (kv.KvLen(b) - 1) / int32_t{kKvBlockTokens} / group * group;
+  if (first == last) return;
   const KvBlockLayout& layout = kv.open->layout;
   const size_t value_offset = (layout.kv_head_count + 1) * layout.tile_bytes();
-  std::memcpy(kv.open->Tiles(to, 1) + layout.tile_bytes(),
-              kv.open->Tiles(from, 1) + layout.tile_bytes(), layout.tile_bytes());
-  std::memcpy(kv.open->Tiles(to, 0) + value_offset, kv.open->Tiles(from, 0) + value_offset,
-              layout.tile_bytes());
+  for (int32_t block = first; size_t(block) * kKvBlockTokens < first_position; ++block) {
+    const int32_t from = kv.open->Slot(b, last) + block - first, to = kv.open->Slot(b, block);
+    std::memcpy(kv.open->Tiles(to, 1) + layout.tile_bytes(),
+                kv.open->Tiles(from, 1) + layout.tile_bytes(), layout.tile_bytes());
+    std::memcpy(kv.open->Tiles(to, 0) + value_offset, kv.open->Tiles(from, 0) + value_offset,
+                layout.tile_bytes());
+  }
 }
 
 // "Encodes" the blocks that are complete now.
-void SealBlocks(const PagedKv& kv, size_t b) {
+void SealBlocks(const PagedKv& kv, size_t b, size_t first_position) {
   if (!kv.open) return;
-  const size_t first = size_t(kv.open->first_own_block[b]) * kKvBlockTokens;
+  const size_t first = first_position / kKvBlockTokens * kKvBlockTokens;
   const size_t end = size_t(kv.KvLen(b)) / kKvBlockTokens * kKvBlockTokens;
   for (size_t position = first; position < end; ++position) {
     const Slot from = SlotOf(kv, b, position), to = PageSlotOf(kv, b, position);
@@ -131,7 +135,8 @@ void ExpectWrittenPagesAreNotShared(const Batch& batch) {
   }
 }
 
-// Quantised layouts: each block that rows lie in has a slot of its own, the last one an open slot.
+// Quantised layouts: each block of the groups that rows lie in has a slot of its own, those of the
+// last group open slots, one behind another.
 void ExpectOwnSlotsAreDistinct(const Batch& batch) {
   const PagedKv& kv = batch.kv;
   ASSERT_EQ(kv.open.has_value(), kv.layout.quantized());
@@ -141,12 +146,17 @@ void ExpectOwnSlotsAreDistinct(const Batch& batch) {
   ASSERT_EQ(kv.open->own_indptr.size(), kv.batch_size() + 1);
   ASSERT_EQ(kv.open->first_own_block.size(), kv.batch_size());
   for (size_t b = 0; b < kv.batch_size(); ++b) {
-    const int32_t first = batch.positions[batch.qo_indptr[b]] / int32_t{kKvBlockTokens};
+    const auto group = int32_t(kv.layout.open_blocks);
+    const int32_t first =
+        batch.positions[batch.qo_indptr[b]] / int32_t{kKvBlockTokens} / group * group;
     const int32_t last = (kv.KvLen(b) - 1) / int32_t{kKvBlockTokens};
+    const int32_t last_group = last / group * group;
     ASSERT_EQ(kv.open->first_own_block[b], first);
     ASSERT_EQ(kv.open->own_indptr[b + 1] - kv.open->own_indptr[b], last - first + 1);
     for (int32_t block = first; block <= last; ++block) {
-      ASSERT_EQ(kv.open->Slot(b, block) >= 0, block == last);
+      ASSERT_EQ(kv.open->Slot(b, block) >= 0, block >= last_group);
+      if (block < last_group) continue;
+      ASSERT_EQ(kv.open->Slot(b, block), kv.open->Slot(b, last_group) + block - last_group);
     }
   }
 }
@@ -213,12 +223,12 @@ Status FakeModel::Forward(const Batch& batch, MatrixView<float> logits) {
   size_t logit_row = 0;
   for (size_t b = 0; b < batch.kv.batch_size(); ++b) {
     const int32_t rows_begin = batch.qo_indptr[b], rows_end = batch.qo_indptr[b + 1];
-    MoveOpenBlock(batch.kv, b, size_t(batch.positions[rows_begin]));
+    MoveOpenBlocks(batch.kv, b, size_t(batch.positions[rows_begin]));
     for (int32_t row = rows_begin; row < rows_end; ++row) {
       SlotOf(batch.kv, b, batch.positions[row])
           .Store(batch.tokens[row], uint32_t(batch.positions[row]));
     }
-    SealBlocks(batch.kv, b);
+    SealBlocks(batch.kv, b, size_t(batch.positions[rows_begin]));
     uint64_t hash = 0;
     int32_t row = rows_begin - batch.positions[rows_begin];  // of position 0, perhaps negative
     for (int32_t position = 0; row < rows_end; ++row, ++position) {

@@ -138,7 +138,16 @@ Result<KvBlockLayout> KvLayoutFor(const Model& model, const EngineOptions& optio
     }
     layout = MixedKvLayout(layout, formats);
   }
-  if (!layout.quantized()) return layout;
+  if (!IsOpenBlockCount(options.kv_open_blocks)) {
+    return InvalidArgument("kv_open_blocks is " + std::to_string(options.kv_open_blocks) +
+                           ", allowed are 1, 2, 4 and 8");
+  }
+  if (!layout.quantized()) {
+    if (options.kv_open_blocks == 1) return layout;
+    return InvalidArgument("kv_open_blocks is " + std::to_string(options.kv_open_blocks) +
+                           ", without quantised keys and values it must be 1");
+  }
+  layout.open_blocks = uint32_t(options.kv_open_blocks);
   for (uint32_t layer = 0; layer < layout.layer_count; ++layer) {
     const KvFormats used = layout.formats(layer);
     if (used.k == KvFormat::kF32 || used.v == KvFormat::kF32) {

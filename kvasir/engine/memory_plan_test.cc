@@ -78,6 +78,11 @@ TEST(PlanMemory, RefusesFormatsThatDoNotFitTheModelByName) {
   EXPECT_EQ(message({.kv_format = KvFormat::kInt8, .kv_rotation = false}), "");
   EXPECT_EQ(message({.kv_format = KvFormat::kFp8E5M2, .block_select_tokens = 128}),
             "block_select_tokens is 128, with quantised keys and values it must be 0");
+  EXPECT_EQ(message({.kv_format = KvFormat::kFp8E4M3, .kv_open_blocks = 3}),
+            "kv_open_blocks is 3, allowed are 1, 2, 4 and 8");
+  EXPECT_EQ(message({.kv_format = KvFormat::kBF16, .kv_open_blocks = 2}),
+            "kv_open_blocks is 2, without quantised keys and values it must be 1");
+  EXPECT_EQ(message({.kv_format = KvFormat::kFp8E4M3, .kv_open_blocks = 8}), "");
   EXPECT_EQ(message({.kv_layers = {KvFormat::kBF16}}),
             "kv_layers has 1 entries, the model has 2 layers");
   EXPECT_EQ(message({.kv_layers = {KvFormat::kF32, KvFormat::kFp8E4M3}}),

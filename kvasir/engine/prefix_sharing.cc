@@ -16,7 +16,11 @@ size_t PrefixSharing::KeyHash::operator()(const BlockKey& key) const {
 }
 
 PrefixSharing::PrefixSharing(PrefixCache* cache, const BlockPool& pool, bool prompts_only)
-    : cache_(cache), pool_(pool), prompts_only_(prompts_only), counted_(pool.block_count(), 0) {}
+    : cache_(cache),
+      pool_(pool),
+      prompts_only_(prompts_only),
+      group_blocks_(pool.layout().open_blocks),
+      counted_(pool.block_count(), 0) {}
 
 bool PrefixSharing::Reads(const Sequence& sequence) const {
   return cache_ != nullptr && sequence.request().cache_read && !sequence.wants_all_logits();
@@ -49,7 +53,10 @@ bool PrefixSharing::Adopt(Sequence& sequence) {
   matched_.clear();
   cache_->index().Match(held == 0 ? kNoBlock : table.blocks()[held - 1], keys.subspan(held),
                         sequence.tokens().subspan(held * kKvBlockTokens), &matched_);
-  if (matched_.empty()) return false;
+  // Whole groups: whoever goes on within one reads its blocks unencoded, and they are not kept so.
+  const size_t known = (held + matched_.size()) / group_blocks_ * group_blocks_;
+  if (known <= held) return false;
+  matched_.resize(known - held);
   table.AppendShared(matched_);
   sequence.sharing().indexed_count = table.complete_block_count();
   return true;
@@ -131,6 +138,7 @@ void PrefixSharing::DescribeCandidate(const Sequence& sequence, SchedulerSequenc
   if (!Reads(sequence)) return;
   matched_.clear();
   cache_->index().Match(kNoBlock, SharableKeys(sequence), sequence.tokens(), &matched_);
+  matched_.resize(matched_.size() / group_blocks_ * group_blocks_);
   view->computed_count = matched_.size() * kKvBlockTokens;
   view->block_count = matched_.size();
   for (const BlockId block : matched_) {
@@ -145,10 +153,12 @@ void PrefixSharing::FindLeader(std::span<const std::unique_ptr<Sequence>> sequen
   const std::vector<BlockKey>& keys = sequence.sharing().keys;
   const size_t next = view->computed_count / kKvBlockTokens;
   if (next >= keys.size()) return;
-  const auto found = leaders_.find(keys[next]);
+  // Who is within a group leads those who have to begin it.
+  const BlockKey& group_key = keys[next / group_blocks_ * group_blocks_];
+  const auto found = leaders_.find(group_key);
   if (found == leaders_.end()) {
     if (sequence.request().cache_write && !sequence.sharing().orphaned) {
-      leaders_.emplace(keys[next], index);
+      leaders_.emplace(group_key, index);
     }
     return;
   }
@@ -158,11 +168,11 @@ void PrefixSharing::FindLeader(std::span<const std::unique_ptr<Sequence>> sequen
   if (!Reads(sequence) || next >= sharable.size() || !behind_known_blocks) return;
   // Keys are chained: what differs once differs for ever.
   const std::vector<BlockKey>& ahead = sequences[found->second]->sharing().keys;
-  const size_t common =
-      static_cast<size_t>(std::mismatch(sharable.begin() + ptrdiff_t(next), sharable.end(),
-                                        ahead.begin() + ptrdiff_t(next), ahead.end())
-                              .first -
-                          sharable.begin());
+  const size_t same = static_cast<size_t>(
+      std::mismatch(sharable.begin(), sharable.end(), ahead.begin(), ahead.end()).first -
+      sharable.begin());
+  const size_t common = same / group_blocks_ * group_blocks_;
+  if (common <= next) return;  // what they have in common is no whole group
   view->leader = found->second;
   view->awaited_block_count = common - next;
 }

@@ -65,6 +65,7 @@ class PrefixSharing {
   PrefixCache* cache_;
   const BlockPool& pool_;
   const bool prompts_only_;
+  const size_t group_blocks_;  // KvBlockLayout::open_blocks
   // Scratch of Describe and Adopt.
   std::vector<BlockId> matched_;
   std::vector<uint64_t> counted_;  // by block: the Describe that has counted it

@@ -197,6 +197,8 @@ Result<KvQualityResult> MeasureKvQuality(Model& model, ThreadPool& pool,
     KvQualityRow row;
     row.bits_per_element = layout.bits_per_element();
     row.bytes_per_token = layout.bytes_per_token();
+    row.rotated = layout.rotates();
+    row.open_blocks = layout.open_blocks;
     row.quality = Summarize(run.scores);
     if (options.decode_tokens > 0) {
       row.decode = Summarize(run.decode_scores);

@@ -42,6 +42,8 @@ struct KvQualityOptions {
 struct KvQualityRow {
   double bits_per_element = 0;  // of the blocks that are allocated, scales and padding included
   double bytes_per_token = 0;
+  bool rotated = false;       // whether keys or values of a layer are
+  size_t open_blocks = 1;     // KvBlockLayout::open_blocks
   PredictionQuality quality;  // of all scored tokens
   // Of the decoded tokens alone; absent when none are decoded.
   std::optional<PredictionQuality> decode;

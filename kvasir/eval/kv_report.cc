@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "kvasir/formats/kv_codec.h"
+
 namespace kvasir {
 
 namespace {
@@ -39,11 +41,17 @@ Json ToJson(const KvProbeScore& probe) {
   return json;
 }
 
+std::string RotationName(const KvReportRow& row) {
+  return row.measured.rotated ? std::string(kKvRotationName) : "none";
+}
+
 Json ToJson(const KvReportSource& source, const KvReportRow& row) {
   Json json = {{"kv", row.kv},
                {"context", row.context_tokens},
                {"bits_per_element", row.measured.bits_per_element},
-               {"bytes_per_token", row.measured.bytes_per_token}};
+               {"bytes_per_token", row.measured.bytes_per_token},
+               {"rotation", RotationName(row)},
+               {"open_blocks", row.measured.open_blocks}};
   json.update(ToJson(row.measured.quality));
   json["bf16_perplexity"] = row.reference.perplexity;
   json["windows"] = row.window_count;
@@ -70,12 +78,12 @@ std::string PerplexityChange(const KvReportRow& row) {
 
 std::string QualityTable(std::span<const KvReportRow> rows) {
   std::string table =
-      "| context | KV | bits | perplexity | change | mean KL | 99.9 % KL | same top token | tokens "
-      "|\n|---|---|---|---|---|---|---|---|---|\n";
+      "| context | KV | rotation | bits | perplexity | change | mean KL | 99.9 % KL | same top "
+      "token | tokens |\n|---|---|---|---|---|---|---|---|---|---|\n";
   for (const KvReportRow& row : rows) {
     const PredictionQuality& quality = row.measured.quality;
-    table += Format("| %zu | %s | %.2f | %.4f | ", row.context_tokens, row.kv.c_str(),
-                    row.measured.bits_per_element, quality.perplexity) +
+    table += Format("| %zu | %s | %s | %.2f | %.4f | ", row.context_tokens, row.kv.c_str(),
+                    RotationName(row).c_str(), row.measured.bits_per_element, quality.perplexity) +
              PerplexityChange(row) +
              Format(" | %.3g | %.3g | %.2f %% | %zu |\n", quality.mean_kl, quality.p999_kl,
                     100 * quality.top1, quality.token_count);

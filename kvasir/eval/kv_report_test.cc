@@ -48,6 +48,8 @@ TEST(KvReportTest, JsonHasRowsAndNothingElse) {
   KvReportRow row = Row("int4", 2048, 4.5, 0.01);
   row.measured.decode = row.measured.quality;
   row.measured.decode_same_count = 999;
+  row.measured.rotated = true;
+  row.measured.open_blocks = 4;
   ProbeTally all{10, 10, 50, 50, 1.0}, some{10, 5, 50, 40, 20.0};
   row.probes = {{ProbeKind::kPasskey, all, some, true}, {ProbeKind::kCopy, some, some, false}};
   const std::vector<KvReportRow> rows = {Row("bf16", 2048, 16, 0), row};
@@ -58,6 +60,9 @@ TEST(KvReportTest, JsonHasRowsAndNothingElse) {
   EXPECT_EQ(second["kv"], "int4");
   EXPECT_EQ(second["context"], 2048);
   EXPECT_EQ(second["bits_per_element"], 4.5);
+  EXPECT_EQ(second["rotation"], "hadamard");
+  EXPECT_EQ(second["open_blocks"], 4);
+  EXPECT_EQ(json["rows"][0]["rotation"], "none");
   EXPECT_EQ(second["perplexity"], 11);
   EXPECT_EQ(second["mean_kl"], 0.01);
   EXPECT_EQ(second["p999_kl"], 0.1);
@@ -70,11 +75,13 @@ TEST(KvReportTest, JsonHasRowsAndNothingElse) {
 }
 
 TEST(KvReportTest, MarkdownHasALineForEachRow) {
-  const std::vector<KvReportRow> rows = {Row("bf16", 512, 16, 0), Row("int8", 512, 8.25, 0.001)};
+  std::vector<KvReportRow> rows = {Row("bf16", 512, 16, 0), Row("int8", 512, 8.25, 0.001)};
+  rows[1].measured.rotated = true;
   const std::string text = KvReportMarkdown(kSource, rows);
-  EXPECT_NE(
-      text.find("| 512 | int8 | 8.25 | 11.0000 | +10.00 % | 0.001 | 0.01 | 98.50 % | 1000 |\n"),
-      std::string::npos)
+  EXPECT_NE(text.find("| 512 | bf16 | none | 16.00 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| 512 | int8 | hadamard | 8.25 | 11.0000 | +10.00 % | 0.001 | 0.01 | "
+                      "98.50 % | 1000 |\n"),
+            std::string::npos)
       << text;
   EXPECT_NE(text.find("SHA-256 ab12"), std::string::npos);
   EXPECT_EQ(text.find("Probes"), std::string::npos);

@@ -37,9 +37,11 @@ Result<PerplexityResult> MeasurePerplexity(Model& model, ThreadPool& pool,
   KVASIR_RETURN_IF_ERROR(CheckOptions(model, tokens, options));
   size_t window_count = tokens.size() / options.context_tokens;
   if (options.window_count_max > 0) window_count = std::min(window_count, options.window_count_max);
-  KVASIR_ASSIGN_OR_RETURN(
-      const KvBlockLayout layout,
-      KvLayoutFor(model, {.kv_format = options.kv_format, .kv_layers = options.kv_layers}));
+  KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout,
+                          KvLayoutFor(model, {.kv_format = options.kv_format,
+                                              .kv_layers = options.kv_layers,
+                                              .kv_rotation = options.kv_rotation,
+                                              .kv_open_blocks = options.kv_open_blocks}));
   KVASIR_ASSIGN_OR_RETURN(const std::unique_ptr<SequenceReader> reader,
                           SequenceReader::Create(model, layout, options.context_tokens));
   KVASIR_ASSIGN_OR_RETURN(const LogitRows logits, LogitRows::Create(model, options.chunk_tokens));

@@ -25,6 +25,8 @@ struct PerplexityOptions {
   size_t chunk_tokens = 512;    // rows of one forward pass; results do not depend on it
   KvFormats kv_format = KvFormat::kBF16;
   std::vector<KvFormats> kv_layers = {};  // of each layer, in place of kv_format
+  bool kv_rotation = true;                // as in EngineOptions, like the next one
+  size_t kv_open_blocks = 1;
   // Called with the share of the work that is done, 0..1; may be empty.
   std::function<void(double)> on_progress = nullptr;
 };

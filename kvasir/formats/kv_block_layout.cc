@@ -77,7 +77,7 @@ bool KvBlockLayout::operator==(const KvBlockLayout& other) const {
       head_dim != other.head_dim) {
     return false;
   }
-  if (rotates() != other.rotates()) return false;
+  if (rotates() != other.rotates() || open_blocks != other.open_blocks) return false;
   if (!layers && !other.layers) return format == other.format;
   for (uint32_t layer = 0; layer < layer_count; ++layer) {
     if (formats(layer) != other.formats(layer)) return false;

@@ -179,6 +179,10 @@ struct KvBlockLayout {
   std::shared_ptr<const KvLayerMap> layers = nullptr;
   // Whether integer codes are of rotated keys and values (kernels/hadamard.h).
   bool rotated = true;
+  // Of quantised layouts: how many blocks are open together. Blocks b with the same b / open_blocks
+  // are a group, and a token reads those of its own group unencoded. 1, 2, 4 or 8: groups do not
+  // cross the splits of attention.
+  uint32_t open_blocks = 1;
 
   KvFormats formats(uint32_t layer) const { return layers ? layers->formats[layer] : format; }
   KvTile KTile(uint32_t layer) const { return {formats(layer).k, KvSide::kKey, head_dim}; }
@@ -233,6 +237,11 @@ struct KvBlockLayout {
 
   bool operator==(const KvBlockLayout& other) const;
 };
+
+inline constexpr uint32_t kKvOpenBlocksMax = 8;
+inline constexpr bool IsOpenBlockCount(size_t count) {
+  return count >= 1 && count <= kKvOpenBlocksMax && (count & (count - 1)) == 0;
+}
 
 // What is in force, for people: "int8", "int8/int4", or "mixed" when layers differ.
 std::string KvLayoutName(const KvBlockLayout& layout);

@@ -59,16 +59,24 @@ void UnpackKeys(const KvTile& tile, const uint16_t* open, float* numbers) {
 }
 
 void UnpackValues(const KvTile& tile, const uint16_t* open, float* numbers) {
-  const FloatTag tag;
-  for (size_t dim = 0; dim < tile.head_dim; ++dim) {
-    float* to = numbers + dim * kKvBlockTokens;
+  // A pair of tokens is copied at a time, sixteen dims of all pairs, so that each dim's tokens lie
+  // side by side.
+  alignas(64) uint16_t turned[kLaneCount][kKvBlockTokens];
+  for (size_t first = 0; first < tile.head_dim; first += kLaneCount) {
+    const size_t count = std::min(tile.head_dim - first, kLaneCount);
     for (size_t token = 0; token < kKvBlockTokens; token += 2) {
-      const uint16_t* pair = open + (token / 2 * tile.head_dim + dim) * 2;
-      to[token] = F32FromBF16(pair[0]);
-      to[token + 1] = F32FromBF16(pair[1]);
+      const uint16_t* pairs = open + token * tile.head_dim + 2 * first;
+      for (size_t dim = 0; dim < count; ++dim) {
+        std::memcpy(&turned[dim][token], pairs + 2 * dim, 2 * sizeof(uint16_t));
+      }
     }
-    for (size_t token = 0; token < kKvBlockTokens; token += kPartLanes) {
-      hn::Store(Encodable(hn::Load(tag, to + token)), tag, to + token);
+    for (size_t dim = 0; dim < count; ++dim) {
+      float* to = numbers + (first + dim) * kKvBlockTokens;
+      for (size_t token = 0; token < kKvBlockTokens; token += kLaneCount) {
+        FloatLanes x = LoadBF16Lanes(turned[dim] + token);
+        KVASIR_FOR_PARTS(i) x.part[i] = Encodable(x.part[i]);
+        StoreLanes(x, to + token);
+      }
     }
   }
 }
@@ -91,8 +99,72 @@ HWY_INLINE Floats LargestMagnitude(const Group& group) {
   return largest;
 }
 
-// The sum of what each bound below `x` adds, exact in any order: three chains of five additions
-// hide their latency, one of fifteen would not.
+// The bounds as a search tree: node 1 is the middle one, nodes 2i and 2i + 1 those on either side
+// of node i. One step from a node to the next is a look-up, which registers of eight lanes and more
+// have, a comparison and two additions: four steps take a third of what fifteen comparisons do.
+alignas(64) constexpr float kBoundTree[16] = {0,
+                                              kKvInt4Bounds[7],
+                                              kKvInt4Bounds[3],
+                                              kKvInt4Bounds[11],
+                                              kKvInt4Bounds[1],
+                                              kKvInt4Bounds[5],
+                                              kKvInt4Bounds[9],
+                                              kKvInt4Bounds[13],
+                                              kKvInt4Bounds[0],
+                                              kKvInt4Bounds[2],
+                                              kKvInt4Bounds[4],
+                                              kKvInt4Bounds[6],
+                                              kKvInt4Bounds[8],
+                                              kKvInt4Bounds[10],
+                                              kKvInt4Bounds[12],
+                                              kKvInt4Bounds[14]};
+
+struct LevelTable {
+  alignas(64) float levels[16];
+  constexpr LevelTable() : levels() {
+    for (size_t i = 0; i < 16; ++i) levels[i] = kKvInt4Levels[i];
+  }
+};
+constexpr LevelTable kLevelTable;
+
+// from[lane]. REQUIRES lanes of 0 .. kPartLanes - 1.
+HWY_INLINE Floats LookUp(const float* from, Ints lane) {
+  return hn::TableLookupLanes(hn::Load(FloatTag(), from), hn::IndicesFromVec(FloatTag(), lane));
+}
+
+// The bounds of nodes of the depth that begins with node kFirst.
+template <size_t kFirst>
+HWY_INLINE Floats BoundsOfNodes(Ints node) {
+  if constexpr (kFirst < kPartLanes) return LookUp(kBoundTree, node);
+  return LookUp(kBoundTree + kFirst, hn::And(node, hn::Set(IntTag(), kFirst - 1)));
+}
+
+// The levels with the indices 0 .. 15.
+HWY_INLINE Floats LevelsAt(Ints index) {
+  if constexpr (kPartLanes == 16) return LookUp(kLevelTable.levels, index);
+  const auto is_upper = hn::BitCast(FloatTag(), hn::ShiftLeft<28>(index));
+  const auto lane = hn::And(index, hn::Set(IntTag(), 7));
+  return hn::IfNegativeThenElse(is_upper, LookUp(kLevelTable.levels + 8, lane),
+                                LookUp(kLevelTable.levels, lane));
+}
+
+// The index of the level nearest to `x` by the tree: how many bounds are below it.
+HWY_INLINE Ints SearchIndex(Floats x) {
+  const IntTag tag;
+  const auto child = [&](Ints node, Floats bounds) {
+    // A comparison that holds is -1.
+    const auto above = hn::VecFromMask(FloatTag(), hn::Gt(x, bounds));
+    return hn::Sub(hn::Add(node, node), hn::BitCast(tag, above));
+  };
+  Ints node = child(hn::Set(tag, 1), hn::Set(FloatTag(), kKvInt4Bounds[7]));
+  node = child(node, BoundsOfNodes<2>(node));
+  node = child(node, BoundsOfNodes<4>(node));
+  node = child(node, BoundsOfNodes<8>(node));
+  return hn::And(node, hn::Set(tag, 15));
+}
+
+// The sum of what each bound below `x` adds, exact in any order: for registers too short for the
+// tree. Three chains of five additions hide their latency, one of fifteen would not.
 template <typename Step>
 HWY_INLINE Floats SumOfBoundsBelow(Floats x, const Step& step) {
   const FloatTag tag;
@@ -104,14 +176,18 @@ HWY_INLINE Floats SumOfBoundsBelow(Floats x, const Step& step) {
   return hn::Add(hn::Add(sums[0], sums[1]), sums[2]);
 }
 
+constexpr bool kSearches = kPartLanes >= 8;
+
 // The level nearest to `x`, as a number.
 HWY_INLINE Floats NearestLevel(Floats x) {
+  if constexpr (kSearches) return LevelsAt(SearchIndex(x));
   const auto step = [](size_t i) { return float(kKvInt4Levels[i + 1] - kKvInt4Levels[i]); };
   return hn::Add(hn::Set(FloatTag(), kKvInt4Levels[0]), SumOfBoundsBelow(x, step));
 }
 
 // Its index.
 HWY_INLINE Ints NearestIndex(Floats x) {
+  if constexpr (kSearches) return SearchIndex(x);
   return hn::ConvertTo(IntTag(), SumOfBoundsBelow(x, [](size_t) { return 1.0f; }));
 }
 

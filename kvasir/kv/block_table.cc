@@ -84,6 +84,7 @@ void BlockTable::AppendShared(std::span<const BlockId> shared) {
     blocks_.push_back(block);
   }
   token_count_ += shared.size() * kKvBlockTokens;
+  KVASIR_CHECK(blocks_.size() % open_block_count() == 0);
 }
 
 void BlockTable::Replace(size_t index, BlockId same) {

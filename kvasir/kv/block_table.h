@@ -1,8 +1,8 @@
 // BlockTable: the blocks of one sequence, in order, and how many tokens they hold. Owns one
 // reference to each block and releases them when it dies. Complete blocks may be shared with other
 // tables; what is appended goes to blocks of its own. In a pool of quantised blocks it also holds
-// an open slot (open_blocks.h) from its first tokens on, where its last block lies until that is
-// complete. Engine thread only.
+// an open slot (open_blocks.h) from its first tokens on, where its last group of blocks lies until
+// that is complete. Engine thread only.
 
 #ifndef KVASIR_KV_BLOCK_TABLE_H_
 #define KVASIR_KV_BLOCK_TABLE_H_
@@ -30,8 +30,11 @@ class BlockTable {
   // Tokens in the last block: 1..32, or 0 for an empty table.
   size_t last_block_token_count() const;
 
-  // The slot of the last block, or -1: the table is empty or its blocks are not quantised.
+  // The slot of the last group of blocks, or -1: the table is empty or its blocks are not
+  // quantised.
   int32_t open_slot() const { return open_slot_; }
+  // Blocks of a group.
+  size_t open_block_count() const { return pool_->layout().open_blocks; }
 
   // Blocks that Extend(count) would allocate.
   size_t BlocksNeeded(size_t token_count) const;
@@ -40,13 +43,15 @@ class BlockTable {
   // may be written.
   Status Extend(size_t count);
   // Goes on with `shared` complete blocks that somebody else computed. Tokens of an incomplete last
-  // block are forgotten first: the shared blocks stand in their place.
+  // block are forgotten first: the shared blocks stand in their place. REQUIRES that a whole
+  // number of groups (KvBlockLayout::open_blocks) is held then: of a part of one nobody has the
+  // unencoded numbers.
   void AppendShared(std::span<const BlockId> shared);
   // Puts a block with the same contents in the place of the complete block `index`.
   void Replace(size_t index, BlockId same);
   // Forgets tokens from the end, releasing blocks that hold none. Where blocks are quantised, what
-  // is left of a complete block that is cut is lost, too: its numbers were encoded as a whole.
-  // REQUIRES token_count <= token_count().
+  // is left of a group of blocks that is cut before the last one is lost, too: the unencoded
+  // numbers that its tokens read were not kept. REQUIRES token_count <= token_count().
   void Truncate(size_t token_count);
   // A second table over the same blocks (n > 1, beams): costs references only, and a copy of the
   // open slot. REQUIRES a free one.

@@ -1,7 +1,9 @@
-// OpenBlocks: where the blocks of a quantised layout lie until they are complete and encoded: bf16
-// slots of all layers, one for each block table that holds tokens, and staging slots of one layer
-// for the blocks that a single batch completes. Beside the pool, which owns it; reserved at
-// creation, so its size is a bound. Engine thread only; the kernels write into the slots.
+// OpenBlocks: where the blocks of a quantised layout lie until they are complete and encoded, and
+// as long as tokens of their group read them (KvBlockLayout::open_blocks): bf16 slots of all
+// layers, one of a whole group for each block table that holds tokens, and staging slots of one
+// layer and block for the groups that a single batch leaves behind. Beside the pool, which owns it;
+// reserved at creation, so its size is a bound. Engine thread only; the kernels write into the
+// slots.
 
 #ifndef KVASIR_KV_OPEN_BLOCKS_H_
 #define KVASIR_KV_OPEN_BLOCKS_H_
@@ -21,7 +23,7 @@ class BlockTable;
 
 struct OpenBlockCounts {
   size_t slots = 0;    // tables that hold tokens at the same time
-  size_t staging = 0;  // blocks that one batch completes, the last of each sequence aside
+  size_t staging = 0;  // blocks that rows of one batch lie in, the last group of each aside
 
   // For batches of up to `row_count` rows of up to `sequence_count` tables. None for a layout that
   // is not quantised.
@@ -36,7 +38,7 @@ class OpenBlocks {
   static Result<OpenBlocks> Create(const KvBlockLayout& layout, OpenBlockCounts counts);
   static size_t ByteCount(const KvBlockLayout& layout, OpenBlockCounts counts);
 
-  // The bf16 layout of the slots, of all layers.
+  // The bf16 layout of a slot's blocks, of all layers.
   const KvBlockLayout& layout() const { return layout_; }
   std::byte* base() const { return memory_.data(); }  // of the slots, one behind another
   std::byte* staging_base() const { return memory_.data() + slot_count_ * SlotBytes(); }
@@ -48,9 +50,10 @@ class OpenBlocks {
   void Copy(int32_t from, int32_t to);
 
  private:
-  size_t SlotBytes() const { return layout_.LayerOffset(layout_.layer_count); }
+  size_t SlotBytes() const { return group_blocks_ * layout_.LayerOffset(layout_.layer_count); }
 
   KvBlockLayout layout_;
+  size_t group_blocks_ = 1;
   size_t slot_count_ = 0;
   size_t staging_count_ = 0;
   AlignedBuffer memory_;

@@ -98,5 +98,28 @@ TEST(OwnBlocksTest, TheLastBlockIsOpenAndTheOthersAreStaged) {
   EXPECT_EQ(Copy(own.indptr()), (std::vector<int32_t>{0}));
 }
 
+// Groups of four: the slots of the last one lie one behind another, earlier ones are staged whole.
+TEST(OwnBlocksTest, GroupsAreOpenTogether) {
+  KvBlockLayout layout = kLayout;
+  layout.open_blocks = 4;
+  auto pool = std::move(BlockPool::Create(layout, 16, {.slots = 2, .staging = 8})).value();
+  EXPECT_EQ(OpenBlocks::ByteCount(layout, {.slots = 3, .staging = 5}), (3 * 4 * 2 + 5) * 8192u);
+  // From the last token of a group on, 130 rows end in the second group after it.
+  EXPECT_EQ(OpenBlockCounts::For(layout, 130, 1).staging, 8u);
+  EXPECT_EQ(OpenBlockCounts::For(layout, 1, 1).staging, 0u);
+  BlockTable table(*pool);
+  ASSERT_TRUE(table.Extend(70).ok());
+  const int32_t open = 4 * table.open_slot();
+  OwnBlocks own;
+  own.Add(table, 3);  // tokens 67..69: block 2, and with it 0 and 1
+  EXPECT_EQ(Copy(own.slots()), (std::vector<int32_t>{open, open + 1, open + 2}));
+  EXPECT_EQ(Copy(own.first_blocks()), (std::vector<int32_t>{0}));
+  own.Clear();
+  ASSERT_TRUE(table.Extend(100).ok());  // tokens 70..169: blocks 2 to 5
+  own.Add(table, 100);
+  EXPECT_EQ(Copy(own.slots()), (std::vector<int32_t>{-1, -2, -3, -4, open, open + 1}));
+  EXPECT_EQ(Copy(own.first_blocks()), (std::vector<int32_t>{0}));
+}
+
 }  // namespace
 }  // namespace kvasir

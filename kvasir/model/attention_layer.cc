@@ -65,7 +65,7 @@ void AttendLayer(const LayerContext& context, const LayerWeights& weights, uint3
   });
 
   AppendPagedKv(context.batch.kv, layer, context.batch.qo_indptr, k, v, context.pool);
-  SealPagedKv(context.batch.kv, layer, context.pool);
+  SealPagedKv(context.batch.kv, layer, context.batch.qo_indptr, context.pool);
   const BatchBlockSelect& select = context.batch.block_select;
   if (context.selection != nullptr && !sliding && layer >= select.full_layer_count) {
     context.selection->Select(*select.summaries, layer, q, context.pool);

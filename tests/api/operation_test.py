@@ -126,6 +126,24 @@ class Stopping(unittest.TestCase):
                 self.assertIn(b"shutting_down", content)
 
 
+class KeysAndValues(unittest.TestCase):
+    def test_the_choice_is_visible(self):
+        for flags, line, rotation in [
+                (["--kv", "int8"], r"keys and values in int8, 8\.27 bits, rotation hadamard$",
+                 "hadamard"),
+                (["--kv", "k8v4", "--kv-rotation", "off"],
+                 r"keys and values in int8/int4, 6\.40 bits, rotation none$", "none")]:
+            with Server(*flags) as server:
+                self.assertRegex(server.wait_for_line(r"is ready"), line)
+                meta = server.json("GET", "/v1/models")[1]["data"][0]["meta"]
+                self.assertEqual(meta["kv_rotation"], rotation)
+        self.assertIn("kv_open_blocks is 3, allowed are 1, 2, 4 and 8",
+                      refused("--kv", "int8", "--kv-open-blocks", "3",
+                              KVASIR_MODEL=kvasir_server.MODEL))
+        self.assertIn("--kv-rotation: 'maybe' is not one of on|off",
+                      refused("--kv-rotation", "maybe"))
+
+
 class Listening(unittest.TestCase):
     def test_a_unix_socket(self):
         with tempfile.TemporaryDirectory() as folder:

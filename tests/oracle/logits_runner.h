@@ -75,11 +75,15 @@ using OnLogits =
 class ModelRunner {
  public:
   // Room for `token_count` tokens in each of `sequence_count` sequences. `shuffle_seed` 0 hands the
-  // blocks out in the pool's own order. `model` must outlive the runner.
+  // blocks out in the pool's own order; `open_blocks` as in EngineOptions. `model` must outlive the
+  // runner.
   static Result<ModelRunner> Create(Model& model, KvFormats formats, size_t sequence_count,
-                                    size_t token_count, uint32_t shuffle_seed = 0) {
+                                    size_t token_count, uint32_t shuffle_seed = 0,
+                                    size_t open_blocks = 1) {
     const size_t blocks_each = (token_count + kKvBlockTokens - 1) / kKvBlockTokens;
-    KVASIR_ASSIGN_OR_RETURN(const KvBlockLayout layout, KvLayoutFor(model, {.kv_format = formats}));
+    KVASIR_ASSIGN_OR_RETURN(
+        const KvBlockLayout layout,
+        KvLayoutFor(model, {.kv_format = formats, .kv_open_blocks = open_blocks}));
     const auto open = OpenBlockCounts::For(layout, model.row_count_max(), sequence_count);
     KVASIR_ASSIGN_OR_RETURN(auto blocks,
                             BlockPool::Create(layout, sequence_count * blocks_each, open));

@@ -86,8 +86,18 @@ class DiskStore final : public BlockStore {
   void ForEach(const std::function<bool(const RecordInfo&)>& visit) const override;
   Status Flush(StoreDeadline deadline) override;
 
-  // What recovery found that the index file did not know.
-  uint64_t scanned_count() const { return scanned_count_; }
+  // What recovery found at the last opening.
+  struct Recovery {
+    uint64_t scanned_count = 0;  // records that the index file did not know
+    uint64_t dropped_count = 0;  // records of the index file that are not there
+    uint64_t foreign_count = 0;  // files that are no segments
+    bool index_whole = false;
+  };
+  Recovery recovery() const;
+
+  // For tools: the bytes of a record as they lie in the file, unchecked. Waits for the device.
+  // kNotFound when there is none.
+  Result<std::vector<std::byte>> ReadUnchecked(const Digest& key) const;
 
   // Gives back the bytes of everything that is no record any more; returns how many.
   Result<uint64_t> CollectGarbage();
@@ -178,7 +188,7 @@ class DiskStore final : public BlockStore {
   std::deque<Job> jobs_;
   StoreOperation operation_ = 0;
   bool stop_ = false;
-  uint64_t scanned_count_ = 0;
+  Recovery recovery_;
 
   std::unique_ptr<ReadQueue> reads_;
   std::thread writer_;

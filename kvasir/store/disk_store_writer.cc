@@ -253,7 +253,10 @@ Status DiskStore::RecoverAll() {
     for (SegmentFile& segment : disk.segments) segments_[segment.id] = std::move(segment);
     if (!disk.segments.empty()) active_segment_ = segments_.rbegin()->first;
     writable_ = directory_.locked();
-    scanned_count_ = disk.scanned_count;
+    recovery_ = {.scanned_count = disk.scanned_count,
+                 .dropped_count = disk.dropped_count,
+                 .foreign_count = disk.foreign_count,
+                 .index_whole = disk.index_whole};
   }
   if (!directory_.locked()) return OkStatus();
   ops_.Unlink(directory_.FilePath(kIndexTemporaryName));

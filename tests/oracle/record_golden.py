@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes a cached block's record after docs/record_format.md, apart from the C++ code, and prints its SHA-256 for
-kvasir/store/record_test.cc. Needs the package xxhash."""
+"""Writes a cached block's record after docs/record_format.md, apart from the C++ code, to record_golden.bin beside it for
+tests/cli_program_test.py, and prints its SHA-256 for kvasir/store/record_test.cc. Needs the package xxhash."""
 
 import hashlib
+import pathlib
 import struct
 
 import xxhash
@@ -46,4 +47,5 @@ def record() -> bytes:
 
 
 if __name__ == "__main__":
+    pathlib.Path(__file__).with_suffix(".bin").write_bytes(record())
     print(hashlib.sha256(record()).hexdigest())

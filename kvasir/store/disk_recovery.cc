@@ -184,6 +184,11 @@ Result<RecoveredDisk> RecoverDisk(DiskDirectory& directory, FileOps& ops, Record
   const Result<IndexContents> contents = ReadIndexFile(directory, ops);
   if (contents.ok()) Replay(*contents, index, known_ends, gone_segments, disk);
 
+  // Marks stand in front of the records of a snapshot: without those they promise too much.
+  if (contents.ok() && contents->entries.size() < contents->header.snapshot_entry_count) {
+    known_ends.clear();
+  }
+
   KVASIR_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, directory.ListSegments());
   for (const uint32_t id : ids) {
     disk.next_segment = std::max(disk.next_segment, id + 1);

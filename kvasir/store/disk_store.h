@@ -135,7 +135,8 @@ class DiskStore final : public BlockStore {
   Status CheckPutNow(const PutJob& job, bool* known);
   Result<SegmentFile> SegmentFor(uint64_t record_bytes);
   Status WriteRecordAt(const SegmentFile& segment, const PutJob& job, RecordHeader& header);
-  void NoteWriteFailure(int64_t negative_errno, const std::string& what);
+  // `negative_errno` tells a full device from others.
+  Status NoteWriteFailure(const Status& error, int64_t negative_errno = 0);
   void AppendToIndex(std::span<const IndexEntry> entries);
   Status WriteSnapshot();
   Status EnforceCap();
@@ -170,7 +171,8 @@ class DiskStore final : public BlockStore {
   uint32_t next_segment_ = 1;
   uint64_t next_sequence_ = 1;
   bool index_stale_ = false;  // the index file lacks something
-  int64_t refreshed_index_bytes_ = -1;
+  // File and size of the index that a reader has seen.
+  std::pair<uint64_t, int64_t> index_seen_ = {0, -1};
 
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable wake_;

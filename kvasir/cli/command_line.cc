@@ -41,6 +41,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"kv-calibrate", AddKvCalibrateCommand},
     {"quantize", AddQuantizeCommand},
     {"tokenize", AddTokenizeCommand},
+    {"cache", AddCacheCommand},
     {"attention", AddAttentionCommand},
 };
 
@@ -141,6 +142,7 @@ int ExitCodeFor(const Status& status) {
       return kExitInterrupted;
     case StatusCode::kIoError:
     case StatusCode::kDeadlineExceeded:
+    case StatusCode::kUnavailable:
       return kExitFailure;
     case StatusCode::kInvalidArgument:
     case StatusCode::kNotFound:

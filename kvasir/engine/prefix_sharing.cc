@@ -50,6 +50,7 @@ bool PrefixSharing::Adopt(Sequence& sequence) {
   cache_->index().Match(held == 0 ? kNoBlock : table.blocks()[held - 1], keys.subspan(held),
                         sequence.tokens().subspan(held * kKvBlockTokens), &matched_);
   if (matched_.empty()) return false;
+  cache_->index().CountUse(matched_);
   table.AppendShared(matched_);
   sequence.sharing().indexed_count = table.complete_block_count();
   return true;

@@ -27,6 +27,27 @@ size_t LeadingHits(std::span<const uint32_t> request, Contains contains) {
   return hits;
 }
 
+// Counts one request: its hits, and how many blocks were written for it.
+class TierCounter {
+ public:
+  TierCounter(const ReplayTrace& trace, TierReplayResult* result)
+      : first_late_(trace.request_sizes.size() / 2), result_(*result) {}
+
+  void Count(size_t blocks, size_t hits, size_t written) {
+    result_.hit_blocks += hits;
+    result_.written_blocks += written;
+    if (request_++ < first_late_) return;
+    result_.late_block_count += blocks;
+    result_.late_hit_blocks += hits;
+    result_.late_written_blocks += written;
+  }
+
+ private:
+  const size_t first_late_;
+  size_t request_ = 0;
+  TierReplayResult& result_;
+};
+
 }  // namespace
 
 ReplayResult ReplayCache(const ReplayTrace& trace, CachePolicy policy, size_t capacity_blocks) {
@@ -42,12 +63,14 @@ ReplayResult ReplayCache(const ReplayTrace& trace, CachePolicy policy, size_t ca
 
 TierReplayResult ReplayTiers(const ReplayTrace& trace, size_t ram_blocks, size_t disk_blocks,
                              WriteRule rule) {
-  TierReplayResult result = {ram_blocks, disk_blocks, rule, 0, 0};
+  TierReplayResult result = {.ram_blocks = ram_blocks, .disk_blocks = disk_blocks, .rule = rule};
   AdaptiveCache ram(ram_blocks), disk(disk_blocks);
   WriteAdmission admission(disk_blocks, disk_blocks);
   std::vector<bool> seen(trace.block_count);
+  TierCounter counter(trace, &result);
   ForEachRequest(trace, [&](std::span<const uint32_t> request) {
-    result.hit_blocks += LeadingHits(
+    size_t written = 0;
+    const size_t hits = LeadingHits(
         request, [&](uint32_t block) { return ram.Contains(block) || disk.Contains(block); });
     for (size_t i = 0; i < request.size(); ++i) {
       const uint32_t block = request[i];
@@ -58,27 +81,31 @@ TierReplayResult ReplayTiers(const ReplayTrace& trace, size_t ram_blocks, size_t
         writes = admission.ShouldWrite(ReplayKey(block), parent, 1);
       }
       seen[block] = true;
-      result.written_blocks += disk.Use(request, i, writes);
+      written += disk.Use(request, i, writes);
       ram.Use(request, i, true);
     }
     disk.EndRequest();
     ram.EndRequest();
+    counter.Count(request.size(), hits, written);
   });
   return result;
 }
 
 TierReplayResult ReplayLruTiers(const ReplayTrace& trace, size_t ram_blocks, size_t disk_blocks) {
-  TierReplayResult result = {ram_blocks, disk_blocks, WriteRule::kAll, 0, 0};
+  TierReplayResult result = {.ram_blocks = ram_blocks, .disk_blocks = disk_blocks};
   const auto ram = MakeBlockCache(CachePolicy::kLru, ram_blocks, trace);
   const auto disk = MakeBlockCache(CachePolicy::kLru, disk_blocks, trace);
+  TierCounter counter(trace, &result);
   ForEachRequest(trace, [&](std::span<const uint32_t> request) {
-    result.hit_blocks += LeadingHits(
+    size_t written = 0;
+    const size_t hits = LeadingHits(
         request, [&](uint32_t block) { return ram->Contains(block) || disk->Contains(block); });
     for (const uint32_t& block : request) {
-      result.written_blocks += !disk->Contains(block);
+      written += !disk->Contains(block);
       disk->Use({&block, 1});
       ram->Use({&block, 1});
     }
+    counter.Count(request.size(), hits, written);
   });
   return result;
 }

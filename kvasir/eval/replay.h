@@ -30,6 +30,11 @@ struct TierReplayResult {
   WriteRule rule = WriteRule::kAll;
   size_t hit_blocks = 0;  // in either tier
   size_t written_blocks = 0;
+  // The same of the later half of the requests, when a disk that is not too large is full and what
+  // can be learnt has been.
+  size_t late_block_count = 0;
+  size_t late_hit_blocks = 0;
+  size_t late_written_blocks = 0;
 };
 // Both tiers under our policy.
 TierReplayResult ReplayTiers(const ReplayTrace& trace, size_t ram_blocks, size_t disk_blocks,

@@ -41,6 +41,10 @@ double Share(const ReplayReport& report, size_t blocks) {
   return double(blocks) / double(report.block_count);
 }
 
+double LateShare(const TierReplayResult& tiers, size_t blocks) {
+  return double(blocks) / double(std::max<size_t>(1, tiers.late_block_count));
+}
+
 std::vector<CachePolicy> PoliciesOf(const ReplayReport& report) {
   std::vector<CachePolicy> policies;
   for (const ReplayResult& cache : report.caches) {
@@ -59,9 +63,11 @@ std::vector<ReplayResult> CachesOf(const ReplayReport& report, CachePolicy polic
 }
 
 std::string TierRow(const ReplayReport& report, const TierReplayResult& tiers, const char* policy) {
-  return Format("| %zu | %zu | %s | %s | %.2f | %.2f |\n", tiers.ram_blocks, tiers.disk_blocks,
-                policy, NameOf(tiers.rule), 100 * Share(report, tiers.hit_blocks),
-                100 * Share(report, tiers.written_blocks));
+  return Format("| %zu | %zu | %s | %s | %.2f | %.2f | %.2f | %.2f |\n", tiers.ram_blocks,
+                tiers.disk_blocks, policy, NameOf(tiers.rule),
+                100 * Share(report, tiers.hit_blocks), 100 * Share(report, tiers.written_blocks),
+                100 * LateShare(tiers, tiers.late_hit_blocks),
+                100 * LateShare(tiers, tiers.late_written_blocks));
 }
 
 Json TierJson(const ReplayReport& report, const TierReplayResult& tiers, const char* policy) {
@@ -72,7 +78,9 @@ Json TierJson(const ReplayReport& report, const TierReplayResult& tiers, const c
           {"hit_blocks", tiers.hit_blocks},
           {"hit_share", Share(report, tiers.hit_blocks)},
           {"written_blocks", tiers.written_blocks},
-          {"written_share", Share(report, tiers.written_blocks)}};
+          {"written_share", Share(report, tiers.written_blocks)},
+          {"late_hit_share", LateShare(tiers, tiers.late_hit_blocks)},
+          {"late_written_share", LateShare(tiers, tiers.late_written_blocks)}};
 }
 
 // Pixels: the picture, and the margins around its plot.
@@ -174,8 +182,10 @@ std::string ReplayMarkdown(const ReplayReport& report) {
     }
     text += "\n";
   }
-  text += "\n| blocks in RAM | on disk | policy | writes | % found | % written |\n";
-  text += "|---|---|---|---|---|---|\n";
+  text +=
+      "\n| blocks in RAM | on disk | policy | writes | % found | % written | % found, later half | "
+      "% written, later half |\n";
+  text += "|---|---|---|---|---|---|---|---|\n";
   const size_t rule_count =
       report.lru_tiers.empty() ? 0 : report.tiers.size() / report.lru_tiers.size();
   for (size_t i = 0; i < report.lru_tiers.size(); ++i) {

@@ -86,7 +86,6 @@ class Refusals(unittest.TestCase):
             '{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": [1]}\n'
             '{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": 1}\n'))
         self.refused("the trace has no requests", "replay", "-", text="")
-        self.refused("packed with gzip", "replay", "-", text="\x1f\x8b")
         self.refused("none of fifo, lru", "replay", "-", "--policies", "lru,mru", text="")
         self.refused("--disk-blocks has 1 sizes, but --blocks has 2", "replay", "-", "--blocks",
                      "1,2", "--disk-blocks", "5", text="")

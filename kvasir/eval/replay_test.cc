@@ -77,8 +77,8 @@ TEST(ReplayTest, BeladyKeepsWhatComesSoonest) {
   Chains chains;
   for (const char c : std::string("70120304230321201701")) chains.push_back({uint64_t(c)});
   EXPECT_GE(Hits(chains, CachePolicy::kBelady, 3), 11u);  // ours may leave a block out
-  EXPECT_EQ(Hits(chains, CachePolicy::kLru, 3), 8u);   // 12 faults, same book
-  EXPECT_EQ(Hits(chains, CachePolicy::kFifo, 3), 5u);  // 15 faults, same book
+  EXPECT_EQ(Hits(chains, CachePolicy::kLru, 3), 8u);      // 12 faults, same book
+  EXPECT_EQ(Hits(chains, CachePolicy::kFifo, 3), 5u);     // 15 faults, same book
 }
 
 // Traces of several shapes, to see that what was found for one holds for others.

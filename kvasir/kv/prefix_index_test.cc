@@ -257,7 +257,7 @@ TEST_F(PrefixIndexScanTest, PromptsThatComeOnceDoNotDriveOutThoseThatReturn) {
       found += round >= 100 && !Match(letters).empty();
       { const BlockTable table = Compute(letters); }
       for (int i = 0; i < 4; ++i, ++once) {
-        const BlockTable table = Compute({char('i' + once % 80), char('A' + once / 80)});
+        const BlockTable table = Compute("xy", std::to_string(once));
       }
     }
   }
@@ -272,7 +272,7 @@ TEST_F(PrefixIndexScanTest, UsesOfBlocksThatAreHeldCount) {
       index_->CountUse(Match("a"));
       // Others come once and go, so that it is learnt what a use is worth.
       if (i % 4 == 0) Press(22);
-      { const BlockTable other = Compute({char('c' + i % 20), char('A' + i / 20)}); }
+      { const BlockTable other = Compute("xy", std::to_string(i)); }
     }
   }
   Press(pool_->free_count() + pool_->kept_count() - 1);

@@ -57,6 +57,7 @@ bool PrefixSharing::Adopt(Sequence& sequence) {
   const size_t known = (held + matched_.size()) / group_blocks_ * group_blocks_;
   if (known <= held) return false;
   matched_.resize(known - held);
+  cache_->index().CountUse(matched_);
   table.AppendShared(matched_);
   sequence.sharing().indexed_count = table.complete_block_count();
   return true;

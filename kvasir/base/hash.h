@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,6 +19,15 @@ namespace kvasir {
 struct Digest {
   std::array<std::byte, 32> bytes = {};
   auto operator<=>(const Digest&) const = default;
+};
+
+// For hash tables: any bytes of a cryptographic hash are a hash.
+struct DigestHash {
+  size_t operator()(const Digest& digest) const {
+    size_t hash;
+    std::memcpy(&hash, digest.bytes.data(), sizeof(hash));
+    return hash;
+  }
 };
 
 // 64 lower-case hexadecimal digits.

@@ -27,6 +27,7 @@ enum class StatusCode {
   kIoError,            // the operating system refused or failed
   kCancelled,          // the caller withdrew it
   kDeadlineExceeded,
+  kUnavailable,  // the service behind it is out of order now; the same call may work later
 };
 
 // "invalid argument", "data loss" ...: for logs and tests.
@@ -64,6 +65,10 @@ inline Status ResourceExhausted(std::string m) {
 }
 inline Status IoError(std::string m) { return Status(StatusCode::kIoError, std::move(m)); }
 inline Status Cancelled(std::string m) { return Status(StatusCode::kCancelled, std::move(m)); }
+inline Status DeadlineExceeded(std::string m) {
+  return Status(StatusCode::kDeadlineExceeded, std::move(m));
+}
+inline Status Unavailable(std::string m) { return Status(StatusCode::kUnavailable, std::move(m)); }
 
 // A T, or the Status that says why there is none. REQUIRES ok() before value(), operator* or
 // operator->.

@@ -141,6 +141,7 @@ int ExitCodeFor(const Status& status) {
       return kExitInterrupted;
     case StatusCode::kIoError:
     case StatusCode::kDeadlineExceeded:
+    case StatusCode::kUnavailable:
       return kExitFailure;
     case StatusCode::kInvalidArgument:
     case StatusCode::kNotFound:

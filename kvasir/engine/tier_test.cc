@@ -1,0 +1,243 @@
+// Requests whose blocks come from a store below the pool: the answers are those of requests that
+// share nothing, whatever the store does, and what it has is not computed again.
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kvasir/engine/engine_loop.h"
+#include "kvasir/engine/engine_test_util.h"
+#include "kvasir/engine/fake_model.h"
+#include "kvasir/engine/memory_plan.h"
+#include "kvasir/store/memory_store.h"
+
+namespace kvasir {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::vector<TokenId> Prompt(size_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> tokens(count);
+  for (TokenId& token : tokens) token = TokenId(random() % 200);
+  return tokens;
+}
+
+class TierTest : public testing::TestWithParam<KvFormats> {
+ protected:
+  std::unique_ptr<Engine> Make(size_t block_count, EngineOptions options = {}) {
+    options.kv_format = GetParam();
+    options.kv_rotation = false;  // five dimensions cannot be rotated
+    const MemoryPlan plan = PlanMemory(model_, options).value();
+    options.kv_bytes = block_count * plan.kv_layout.block_bytes() + plan.open_bytes;
+    if (options.store == nullptr) options.store = store_;
+    return MakeEngine(model_, options);
+  }
+
+  // What a request that runs alone found in the cache, after the right answer.
+  PromptStats Run(Engine& engine, const Request& request) {
+    RecordingSink sink;
+    EXPECT_TRUE(engine.Submit(request, sink).ok());
+    while (engine.Step()) {
+    }
+    EXPECT_EQ(sink.reason, FinishReason::kLength) << sink.status.message();
+    EXPECT_EQ(sink.tokens, ReferenceAnswer(request, engine.context_tokens()));
+    return sink.prompt_stats.value_or(PromptStats{});
+  }
+
+  static void Flush(Engine& engine) { engine.Flush(Clock::now() + std::chrono::seconds(10)); }
+
+  FakeModel model_;
+  std::shared_ptr<MemoryStore> store_ = std::make_shared<MemoryStore>();
+};
+
+TEST_P(TierTest, AnotherEngineFindsWhatTheFirstComputed) {
+  const Request request{.prompt = Prompt(200, 1), .token_count_max = 40};
+  {
+    const auto engine = Make(40);
+    EXPECT_EQ(Run(*engine, request).cached_token_count, 0);
+    Flush(*engine);
+    // Of 240 tokens, the last of which was not computed.
+    EXPECT_EQ(engine->stats().tier.stored_block_count, 7u);
+    ExpectIdle(*engine);
+  }
+  const auto engine = Make(40);
+  const PromptStats stats = Run(*engine, request);
+  EXPECT_EQ(stats.cached_token_count, 192u);
+  EXPECT_EQ(stats.loaded_token_count, 192u);
+  EXPECT_EQ(engine->stats().prompt_token_count, 8u);
+  EXPECT_EQ(engine->stats().loaded_token_count, 192u);
+  // A second time they are in memory, and nothing is written twice.
+  const PromptStats again = Run(*engine, request);
+  EXPECT_EQ(again.cached_token_count, 192u);
+  EXPECT_EQ(again.loaded_token_count, 0u);
+  // The next turn finds the answer in the store, too: from its last block on.
+  Request next = request;
+  const std::vector<TokenId> answer = ReferenceAnswer(request, 256);
+  next.prompt.insert(next.prompt.end(), answer.begin(), answer.end());
+  next.token_count_max = 4;
+  EXPECT_EQ(Run(*engine, next).cached_token_count, 224u);
+  Flush(*engine);
+  EXPECT_EQ(store_->stats().record_count, 7u);
+  ExpectIdle(*engine);
+}
+
+TEST_P(TierTest, EvictedBlocksComeBack) {
+  const auto engine = Make(20);
+  std::vector<Request> requests;
+  for (uint32_t seed = 0; seed < 6; ++seed) {
+    requests.push_back({.prompt = Prompt(150, seed), .token_count_max = 2});
+    EXPECT_EQ(Run(*engine, requests.back()).cached_token_count, 0u);
+    Flush(*engine);
+  }
+  EXPECT_GT(engine->stats().evicted_block_count, 0u);
+  for (const Request& request : requests) {
+    EXPECT_EQ(Run(*engine, request).cached_token_count, 128u);
+  }
+  const EngineStats stats = engine->stats();
+  EXPECT_EQ(stats.prompt_token_count, 6u * 150 + 6 * 22);
+  EXPECT_GT(stats.tier.loaded_block_count, 6u);
+  ExpectIdle(*engine);
+}
+
+TEST_P(TierTest, RequestsAtOnceLoadACommonPromptOnce) {
+  Request request{.prompt = Prompt(200, 4), .token_count_max = 20};
+  {
+    const auto engine = Make(40);
+    Run(*engine, request);
+  }
+  const auto engine = Make(64, {.sequence_count_max = 8});
+  std::vector<Request> requests(8, request);
+  for (size_t i = 0; i < 8; ++i) {
+    requests[i].sampling.temperature = float(i);
+    requests[i].sampling.seed = i;
+    if (i % 2 == 1) requests[i].prompt = Prompt(100 + i, 50 + i);
+  }
+  std::vector<RecordingSink> sinks(8);
+  for (size_t i = 0; i < 8; ++i) ASSERT_TRUE(engine->Submit(requests[i], sinks[i]).ok());
+  while (engine->Step()) {
+  }
+  for (size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(sinks[i].tokens, ReferenceAnswer(requests[i], 256)) << i;
+    if (i % 2 == 0) EXPECT_EQ(sinks[i].prompt_stats->cached_token_count, 192u) << i;
+  }
+  EXPECT_EQ(engine->stats().tier.loaded_block_count, 6u);
+  Flush(*engine);
+  ExpectIdle(*engine);
+}
+
+TEST_P(TierTest, SaltsIsolate) {
+  Request request{.prompt = Prompt(100, 6), .token_count_max = 1, .cache_salt = "a"};
+  {
+    const auto engine = Make(40);
+    Run(*engine, request);
+  }
+  const auto engine = Make(40);
+  for (const char* salt : {"", "b", "A", "aa"}) {
+    request.cache_salt = salt;
+    EXPECT_EQ(Run(*engine, request).cached_token_count, 0u) << salt;
+  }
+  request.cache_salt = "a";
+  EXPECT_EQ(Run(*engine, request).loaded_token_count, 96u);
+}
+
+TEST_P(TierTest, OtherWeightsFindNothing) {
+  const Request request{.prompt = Prompt(100, 6), .token_count_max = 1};
+  {
+    const auto engine = Make(40, {.model_identity = "one"});
+    Run(*engine, request);
+  }
+  EXPECT_EQ(Run(*Make(40, {.model_identity = "two"}), request).cached_token_count, 0u);
+  EXPECT_EQ(Run(*Make(40, {.model_identity = "one"}), request).cached_token_count, 96u);
+}
+
+TEST_P(TierTest, ADamagedBlockIsComputedAndStoredAnew) {
+  const Request request{.prompt = Prompt(200, 7), .token_count_max = 1};
+  {
+    const auto engine = Make(40);
+    Run(*engine, request);
+  }
+  std::vector<RecordInfo> infos;
+  store_->ForEach([&](const RecordInfo& info) {
+    infos.push_back(info);
+    return true;
+  });
+  ASSERT_EQ(infos.size(), 6u);
+  const auto third = std::find_if(infos.begin(), infos.end(),
+                                  [](const RecordInfo& info) { return info.token_start == 64; });
+  ASSERT_TRUE(store_->Corrupt(third->key, 5000, std::byte{1}));
+  const auto engine = Make(40);
+  EXPECT_EQ(Run(*engine, request).cached_token_count, 64u);
+  EXPECT_EQ(engine->stats().tier.corrupt_block_count, 1u);
+  Flush(*engine);
+  EXPECT_EQ(Run(*Make(40), request).cached_token_count, 192u);
+}
+
+TEST_P(TierTest, ReadingAndWritingCanBeSwitchedOff) {
+  Request request{.prompt = Prompt(100, 8), .token_count_max = 1, .cache_write = false};
+  {
+    const auto engine = Make(40);
+    Run(*engine, request);
+  }
+  EXPECT_EQ(store_->stats().record_count, 0u);
+  request.cache_write = true;
+  {
+    const auto engine = Make(40);
+    Run(*engine, request);
+  }
+  EXPECT_EQ(store_->stats().record_count, 3u);
+  request.cache_read = false;
+  EXPECT_EQ(Run(*Make(40), request).cached_token_count, 0u);
+}
+
+// Many requests with common beginnings, little memory, aborts: as in life.
+TEST_P(TierTest, MixedWorkGetsItsAnswers) {
+  std::vector<std::vector<TokenId>> families;
+  for (uint32_t seed = 0; seed < 4; ++seed) families.push_back(Prompt(140, seed));
+  for (uint32_t round = 0; round < 3; ++round) {
+    const auto engine = Make(18 + 6 * round, {.sequence_count_max = 6, .chunk_tokens = 48});
+    std::mt19937 random(round);
+    std::vector<Request> requests(60);
+    std::vector<RecordingSink> sinks(requests.size());
+    std::vector<RequestId> ids;
+    size_t submitted = 0;
+    for (bool more = true; more || submitted < requests.size();) {
+      if (submitted < requests.size() && random() % 2 == 0) {
+        Request& request = requests[submitted];
+        const auto& family = families[random() % families.size()];
+        request.prompt.assign(family.begin(), family.begin() + 33 + random() % 100);
+        for (size_t own = random() % 20; own > 0; --own) {
+          request.prompt.push_back(TokenId(random() % 200));
+        }
+        request.token_count_max = 1 + random() % 60;
+        ids.push_back(engine->Submit(request, sinks[submitted]).value());
+        ++submitted;
+      }
+      if (!ids.empty() && random() % 8 == 0) engine->Cancel(ids[random() % ids.size()]);
+      more = engine->Step();
+    }
+    for (size_t i = 0; i < requests.size(); ++i) {
+      ASSERT_TRUE(sinks[i].finished);
+      std::vector<TokenId> expected = ReferenceAnswer(requests[i], 256);
+      if (sinks[i].reason == FinishReason::kCancelled) expected.resize(sinks[i].tokens.size());
+      EXPECT_EQ(sinks[i].tokens, expected) << "round " << round << " request " << i;
+    }
+    Flush(*engine);
+    ExpectIdle(*engine);
+    if (round > 0) EXPECT_GT(engine->stats().loaded_token_count, 0u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, TierTest,
+                         testing::Values(KvFormats(KvFormat::kBF16),
+                                         KvFormats(KvFormat::kInt8, KvFormat::kInt4)),
+                         [](const auto& info) { return info.index == 0 ? "in_place" : "encoded"; });
+
+}  // namespace
+}  // namespace kvasir

@@ -43,8 +43,8 @@ class ServerMetrics {
   void CountRefusal(std::string_view reason);  // "queue_full", "rate_limit", ...
   void CountUnknownMember();
 
-  // The whole page. `engine` is null while the model is being loaded.
-  std::string Render(const EngineStats* engine, size_t connection_count, double uptime_seconds,
+  // The whole page. `engine` is null while the model is being loaded, `store` without one.
+  std::string Render(const EngineStats* engine, const StoreStats* store, size_t connection_count, double uptime_seconds,
                      std::string_view version) const;
 
  private:

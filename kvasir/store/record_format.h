@@ -20,9 +20,9 @@
 //     24  sequence u64
 //     32  fingerprint   64  key   96  parent   128  tenant: 32 bytes each
 //    160  token start u64        168  token count u32        172  section count u32
-//    176  payload bytes u64      184  stored bytes u64       192  codec u32   196  codec argument
-//    u32 200  written, Unix ms i64   208  expires, Unix ms i64   216  zeros 256  token ids i32
-//    [256]
+//    176  payload bytes u64      184  stored bytes u64       192  codec u32   196  zeros
+//    200  written, Unix ms i64   208  expires, Unix ms i64   216  zeros
+//    256  token ids i32 [256]
 //   1280  sections [176]: xxh3-64 of the stored bytes u64, stored bytes u32, payload bytes u32
 
 #ifndef KVASIR_STORE_RECORD_FORMAT_H_
@@ -54,10 +54,7 @@ inline constexpr std::string_view kRecordFooterMagic = "KVASIRND";
 inline constexpr uint32_t kRecordVersion = 1;
 
 enum class RecordCodec : uint32_t {
-  kRaw = 0,
-  // Each section by itself: bytes k, k + a, k + 2a ... of the payload put together for each k
-  // below the codec argument a, then one zstd frame.
-  kShuffledZstd = 1,
+  kRaw = 0,  // the stored payload is the payload
 };
 
 struct RecordSection {
@@ -79,7 +76,6 @@ struct RecordHeader {
   uint64_t payload_bytes = 0;
   uint64_t stored_bytes = 0;
   RecordCodec codec = RecordCodec::kRaw;
-  uint32_t codec_argument = 0;
   int64_t written_unix_ms = 0;
   int64_t expires_unix_ms = 0;  // 0 = never
   uint32_t crc = 0;             // of the header itself
@@ -102,7 +98,6 @@ inline constexpr size_t kSectionCount = 172;
 inline constexpr size_t kPayloadBytes = 176;
 inline constexpr size_t kStoredBytes = 184;
 inline constexpr size_t kCodec = 192;
-inline constexpr size_t kCodecArgument = 196;
 inline constexpr size_t kWritten = 200;
 inline constexpr size_t kExpires = 208;
 inline constexpr size_t kTokens = 256;

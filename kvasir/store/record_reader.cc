@@ -49,7 +49,7 @@ Status ReadSections(std::span<const std::byte> page, RecordHeader& header) {
     return DataLoss("the header has " + std::to_string(header.stored_bytes) +
                     " stored bytes, its sections " + std::to_string(stored_bytes));
   }
-  if (header.codec == RecordCodec::kRaw && stored_bytes != payload_bytes) {
+  if (stored_bytes != payload_bytes) {
     return DataLoss("a raw record stores " + std::to_string(stored_bytes) + " of " +
                     std::to_string(payload_bytes) + " bytes");
   }
@@ -73,7 +73,7 @@ Result<RecordHeader> ReadRecordHeader(std::span<const std::byte> page) {
     return Unimplemented("the record has version " + std::to_string(version));
   }
   if (flags != 0) return Unimplemented("the record has flags " + std::to_string(flags));
-  if (codec > static_cast<uint32_t>(RecordCodec::kShuffledZstd)) {
+  if (codec > static_cast<uint32_t>(RecordCodec::kRaw)) {
     return Unimplemented("the record has codec " + std::to_string(codec));
   }
   header.sequence = LoadNumber<uint64_t>(page, kSequence);
@@ -85,7 +85,6 @@ Result<RecordHeader> ReadRecordHeader(std::span<const std::byte> page) {
   header.payload_bytes = LoadNumber<uint64_t>(page, kPayloadBytes);
   header.stored_bytes = LoadNumber<uint64_t>(page, kStoredBytes);
   header.codec = static_cast<RecordCodec>(codec);
-  header.codec_argument = LoadNumber<uint32_t>(page, kCodecArgument);
   header.written_unix_ms = LoadNumber<int64_t>(page, kWritten);
   header.expires_unix_ms = LoadNumber<int64_t>(page, kExpires);
   const uint32_t token_count = LoadNumber<uint32_t>(page, kTokenCount);

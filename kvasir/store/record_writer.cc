@@ -96,7 +96,6 @@ void WriteRecordHeader(RecordHeader& header, std::span<std::byte> page) {
   StoreNumber<uint64_t>(page, kPayloadBytes, header.payload_bytes);
   StoreNumber<uint64_t>(page, kStoredBytes, header.stored_bytes);
   StoreNumber<uint32_t>(page, kCodec, static_cast<uint32_t>(header.codec));
-  StoreNumber<uint32_t>(page, kCodecArgument, header.codec_argument);
   StoreNumber<int64_t>(page, kWritten, header.written_unix_ms);
   StoreNumber<int64_t>(page, kExpires, header.expires_unix_ms);
   for (size_t i = 0; i < header.tokens.size(); ++i) {

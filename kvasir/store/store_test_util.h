@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -52,7 +53,9 @@ class TestBlock {
     identity_.parent = DigestOf(index == 0 ? name : name + std::to_string(index - 1));
     identity_.tenant = DigestOf("tenant " + tenant);
     identity_.token_start = 32 * index;
-    TestRandom random{index * 1000003 + payload_bytes};
+    uint64_t seed;
+    std::memcpy(&seed, identity_.key.bytes.data(), sizeof(seed));
+    TestRandom random{seed};
     for (int i = 0; i < 32; ++i) tokens_.push_back(static_cast<int32_t>(random.Below(49152)));
     identity_.tokens = tokens_;
     for (size_t i = 0; i < payload_bytes; ++i) {

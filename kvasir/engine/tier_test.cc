@@ -2,8 +2,9 @@
 // share nothing, whatever the store does, and what it has is not computed again.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
+#include <ctime>
+#include <future>
 #include <memory>
 #include <random>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "kvasir/engine/engine_test_util.h"
 #include "kvasir/engine/fake_model.h"
 #include "kvasir/engine/memory_plan.h"
+#include "kvasir/store/fault_store.h"
 #include "kvasir/store/memory_store.h"
 
 namespace kvasir {
@@ -49,6 +51,14 @@ class TierTest : public testing::TestWithParam<KvFormats> {
     EXPECT_EQ(sink.reason, FinishReason::kLength) << sink.status.message();
     EXPECT_EQ(sink.tokens, ReferenceAnswer(request, engine.context_tokens()));
     return sink.prompt_stats.value_or(PromptStats{});
+  }
+
+  // From now on computing takes so long that loading is the quicker way.
+  void SlowDown() {
+    model_.on_forward = [](const Batch&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(25));
+      return OkStatus();
+    };
   }
 
   static void Flush(Engine& engine) { engine.Flush(Clock::now() + std::chrono::seconds(10)); }
@@ -89,6 +99,7 @@ TEST_P(TierTest, AnotherEngineFindsWhatTheFirstComputed) {
 }
 
 TEST_P(TierTest, EvictedBlocksComeBack) {
+  SlowDown();
   const auto engine = Make(20);
   std::vector<Request> requests;
   for (uint32_t seed = 0; seed < 6; ++seed) {
@@ -103,6 +114,7 @@ TEST_P(TierTest, EvictedBlocksComeBack) {
   const EngineStats stats = engine->stats();
   EXPECT_EQ(stats.prompt_token_count, 6u * 150 + 6 * 22);
   EXPECT_GT(stats.tier.loaded_block_count, 6u);
+  Flush(*engine);
   ExpectIdle(*engine);
 }
 
@@ -133,6 +145,7 @@ TEST_P(TierTest, RequestsAtOnceLoadACommonPromptOnce) {
 }
 
 TEST_P(TierTest, SaltsIsolate) {
+  SlowDown();
   Request request{.prompt = Prompt(100, 6), .token_count_max = 1, .cache_salt = "a"};
   {
     const auto engine = Make(40);
@@ -198,6 +211,10 @@ TEST_P(TierTest, ReadingAndWritingCanBeSwitchedOff) {
 
 // Many requests with common beginnings, little memory, aborts: as in life.
 TEST_P(TierTest, MixedWorkGetsItsAnswers) {
+  model_.on_forward = [](const Batch&) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    return OkStatus();
+  };
   std::vector<std::vector<TokenId>> families;
   for (uint32_t seed = 0; seed < 4; ++seed) families.push_back(Prompt(140, seed));
   for (uint32_t round = 0; round < 3; ++round) {
@@ -233,6 +250,165 @@ TEST_P(TierTest, MixedWorkGetsItsAnswers) {
     if (round > 0) EXPECT_GT(engine->stats().loaded_token_count, 0u);
   }
 }
+
+// What FaultStore does to the store behind it, and what may come of it: the right answer, within
+// bounds.
+class TierFaultTest : public TierTest {
+ protected:
+  void SetUp() override {
+    SlowDown();
+    const auto engine = Make(60);
+    Run(*engine, request_);
+    Flush(*engine);
+  }
+
+  // A new engine on the store behind faults.
+  std::unique_ptr<Engine> MakeFaulty(size_t block_count = 60) {
+    return Make(block_count, {.store = std::shared_ptr<BlockStore>(&faults_, [](BlockStore*) {})});
+  }
+
+  double SecondsOf(Engine& engine, const Request& request) {
+    const Clock::time_point start = Clock::now();
+    Run(engine, request);
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  const Request request_{.prompt = Prompt(200, 1), .token_count_max = 1};
+  FaultStore faults_{*store_};
+};
+
+TEST_P(TierFaultTest, AnErrorAtAnyReadIsAMiss) {
+  for (int failing = 0; failing < 6; ++failing) {
+    int reads = 0;
+    faults_.SetFault([&](FaultStore::Call call, const Digest&) {
+      const bool fails = call == FaultStore::Call::kGet && reads++ == failing;
+      return fails ? IoError("test") : OkStatus();
+    });
+    const auto engine = MakeFaulty();
+    const PromptStats stats = Run(*engine, request_);
+    EXPECT_EQ(stats.cached_token_count, size_t(failing) * 32);
+    EXPECT_EQ(engine->stats().tier.failed_load_count, 1u);
+  }
+}
+
+TEST_P(TierFaultTest, AnErrorAtAnyWriteLeavesTheBlockOut) {
+  const Request other{.prompt = Prompt(200, 2), .token_count_max = 1};
+  int writes = 0;
+  faults_.SetFault([&](FaultStore::Call call, const Digest&) {
+    const bool fails = call == FaultStore::Call::kPut && writes++ == 2;
+    return fails ? IoError("test") : OkStatus();
+  });
+  {
+    const auto engine = MakeFaulty();
+    Run(*engine, other);
+    Flush(*engine);
+    EXPECT_EQ(engine->stats().tier.failed_store_count, 1u);
+    EXPECT_EQ(engine->stats().tier.stored_block_count, 5u);
+    ExpectIdle(*engine);
+  }
+  EXPECT_EQ(Run(*MakeFaulty(), other).cached_token_count, 64u);
+}
+
+TEST_P(TierFaultTest, AStoreThatHangsCostsATenthOfAnAnswerOrSo) {
+  faults_.SetHeld(true);
+  const auto engine = MakeFaulty();
+  // Computing takes 25 ms as far as is known, so patience is 50 ms.
+  Run(*engine, {.prompt = Prompt(40, 9), .token_count_max = 4});
+  const double seconds = SecondsOf(*engine, request_);
+  EXPECT_LT(seconds, 0.025 + 0.05 + 0.2);
+  // After three of them nobody waits any more.
+  for (uint32_t salt = 0; salt < 3; ++salt) {
+    Run(*engine, {.prompt = Prompt(40, 9), .token_count_max = 1, .cache_salt = "x"});
+    engine->prefix_cache()->DropAll();
+    SecondsOf(*engine, request_);
+  }
+  faults_.SetHeld(false);
+  faults_.Release();
+}
+
+TEST_P(TierFaultTest, TheBreakerOpensAndHealsByItself) {
+  bool broken = true;
+  faults_.SetFault([&](FaultStore::Call call, const Digest&) {
+    return broken && call == FaultStore::Call::kGet ? Unavailable("test") : OkStatus();
+  });
+  const auto engine = MakeFaulty();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(Run(*engine, request_).cached_token_count, 0u);
+    engine->prefix_cache()->DropAll();
+  }
+  EXPECT_TRUE(engine->stats().tier.loading_suspended);
+  EXPECT_EQ(engine->stats().tier.failed_load_count, 3u);
+  broken = false;
+  const Clock::time_point deadline = Clock::now() + std::chrono::seconds(5);
+  while (engine->stats().tier.loading_suspended && Clock::now() < deadline) {
+    Run(*engine, request_);
+    engine->prefix_cache()->DropAll();
+  }
+  EXPECT_FALSE(engine->stats().tier.loading_suspended);
+  EXPECT_EQ(Run(*engine, request_).cached_token_count, 192u);
+}
+
+TEST_P(TierFaultTest, WhatIsCancelledWaitsForNothing) {
+  faults_.SetHeld(true);
+  const auto engine = MakeFaulty();
+  RecordingSink sink;
+  const RequestId id = engine->Submit(request_, sink).value();
+  engine->SetWaker([] {});
+  engine->Step();
+  EXPECT_FALSE(sink.finished);
+  EXPECT_GT(engine->stats().tier.loading_block_count, 0u);
+  engine->Cancel(id);
+  EXPECT_FALSE(engine->Step());
+  EXPECT_EQ(sink.reason, FinishReason::kCancelled);
+  engine->Step();
+  EXPECT_EQ(engine->stats().tier.loading_block_count, 0u);
+  faults_.SetHeld(false);
+  faults_.Release();
+}
+
+// While one request waits for its blocks another one gets its tokens.
+TEST_P(TierFaultTest, ALoadHoldsNobodyElseUp) {
+  faults_.SetSpeed(0.08, 1e9);
+  const auto engine = MakeFaulty();
+  const Request other{.prompt = Prompt(20, 3), .token_count_max = 10};
+  RecordingSink loading, computing;
+  size_t tokens_meanwhile = 0;
+  computing.on_token = [&] { tokens_meanwhile += !loading.prompt_stats.has_value(); };
+  ASSERT_TRUE(engine->Submit(request_, loading).ok());
+  ASSERT_TRUE(engine->Submit(other, computing).ok());
+  while (engine->Step()) {
+  }
+  EXPECT_GE(tokens_meanwhile, 2u);
+  EXPECT_EQ(loading.tokens, ReferenceAnswer(request_, 256));
+  EXPECT_EQ(computing.tokens, ReferenceAnswer(other, 256));
+}
+
+// The engine's thread sleeps while everything waits, and wakes when the blocks are there.
+TEST_P(TierFaultTest, TheLoopSleepsUntilTheBlocksCome) {
+  faults_.SetSpeed(0.1, 1e9);
+  auto loop = EngineLoop::Create(MakeFaulty(), {}).value();
+  struct Sink final : TokenSink {
+    bool OnToken(const SampledToken& token) override { return tokens.push_back(token.id), true; }
+    void OnPromptRead(const PromptStats& read) override { stats = read; }
+    void OnFinish(FinishReason, const Status&) override { done.set_value(); }
+    std::vector<TokenId> tokens;
+    PromptStats stats;
+    std::promise<void> done;
+  };
+  const auto sink = std::make_shared<Sink>();
+  const std::clock_t processor_start = std::clock();
+  ASSERT_TRUE(loop->Submit(request_, sink).ok());
+  sink->done.get_future().wait();
+  EXPECT_EQ(sink->stats.loaded_token_count, 192u);
+  EXPECT_EQ(sink->tokens, ReferenceAnswer(request_, 256));
+  // Six blocks of 0.1 s each, one after the other, without the processor.
+  EXPECT_LT(double(std::clock() - processor_start) / CLOCKS_PER_SEC, 0.3);
+  ASSERT_TRUE(loop->store_stats().has_value());
+  EXPECT_EQ(loop->store_stats()->hit_count, 6u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, TierFaultTest, testing::Values(KvFormats(KvFormat::kBF16)),
+                         [](const auto&) { return "in_place"; });
 
 INSTANTIATE_TEST_SUITE_P(Formats, TierTest,
                          testing::Values(KvFormats(KvFormat::kBF16),

@@ -1,6 +1,7 @@
 #include "kvasir/kv/tier_manager.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,12 @@ namespace {
 // For the end of what had begun. A device that takes longer hangs: its callbacks keep the memory.
 constexpr std::chrono::seconds kEndPatience{2};
 
+uint64_t KeyNumber(const BlockKey& key) {
+  uint64_t number;
+  std::memcpy(&number, key.bytes.data(), sizeof(number));
+  return number;
+}
+
 }  // namespace
 
 TierManager::TierManager(PrefixCache& cache, std::shared_ptr<BlockPool> pool,
@@ -18,9 +25,35 @@ TierManager::TierManager(PrefixCache& cache, std::shared_ptr<BlockPool> pool,
       pool_(std::move(pool)),
       store_(std::move(store)),
       mailbox_(std::make_shared<StoreMailbox>()),
+      record_bytes_(pool_->layout().block_bytes()),
       loader_(cache, pool_, *store_, mailbox_, windows.load_block_count),
       writer_(cache, pool_, *store_, mailbox_, windows.store_block_count,
-              [](const PrefixIndex::Entry&, const BlockKey&) { return true; }) {}
+              [this](const PrefixIndex::Entry& entry, const BlockKey& parent) {
+                const uint64_t parent_key = entry.parent == kNoBlock ? 0 : KeyNumber(parent);
+                return !admission_ ||
+                       admission_->ShouldWrite(KeyNumber(entry.key), parent_key, record_bytes_);
+              }) {
+  const uint64_t cap_bytes = store_->stats().cap_bytes;
+  if (cap_bytes > 0) admission_.emplace(cap_bytes, size_t(cap_bytes / record_bytes_));
+  RestoreAdmission();
+}
+
+void TierManager::RestoreAdmission() {
+  if (!admission_) return;
+  // A record does not say what it follows; that matters alone for what gives way first, and blocks
+  // that are used show it.
+  std::vector<RecordInfo> records;
+  store_->ForEach([&](const RecordInfo& record) {
+    records.push_back(record);
+    return true;
+  });
+  std::sort(records.begin(), records.end(), [](const RecordInfo& a, const RecordInfo& b) {
+    return a.used_unix_ms < b.used_unix_ms;
+  });
+  for (const RecordInfo& record : records) {
+    admission_->Restore(KeyNumber(record.key), 0, std::max<uint64_t>(record.record_bytes, 1));
+  }
+}
 
 TierManager::~TierManager() {
   const Time now = Time::clock::now();

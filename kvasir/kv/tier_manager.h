@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "kvasir/base/status.h"
+#include "kvasir/base/write_admission.h"
 #include "kvasir/kv/block_loader.h"
 #include "kvasir/kv/block_writer.h"
 #include "kvasir/kv/prefix_cache.h"
@@ -86,11 +87,15 @@ class TierManager {
 
  private:
   void TakeReplies();
+  // What the store holds from earlier is known to the admission, too.
+  void RestoreAdmission();
 
   PrefixCache& cache_;
   const std::shared_ptr<BlockPool> pool_;
   const std::shared_ptr<BlockStore> store_;
   const std::shared_ptr<StoreMailbox> mailbox_;
+  const uint64_t record_bytes_;
+  std::optional<WriteAdmission> admission_;  // absent: everything is written
   BlockLoader loader_;
   BlockWriter writer_;
 };

@@ -29,6 +29,7 @@ inline constexpr double kTokenCountBounds[] = {1,    4,    16,   64,    128,   2
 struct GenerationSummary {
   size_t prompt_tokens = 0;
   size_t cached_tokens = 0;
+  size_t disk_tokens = 0;  // of the cached ones
   size_t completion_tokens = 0;
   std::string finish_reason;  // "stop", "length", "cancelled", "deadline", "error", "refused"
   double queue_seconds = 0;

@@ -23,7 +23,9 @@ Json UsageJson(const ReplyUsage& usage) {
       {"completion_tokens", usage.completion_tokens},
       {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
       {"prompt_tokens_details",
-       {{"cached_tokens", usage.cached_tokens}, {"cache_write_tokens", usage.cache_write_tokens}}}};
+       {{"cached_tokens", usage.cached_tokens},
+        {"disk_tokens", usage.disk_tokens},
+        {"cache_write_tokens", usage.cache_write_tokens}}}};
 }
 
 Json TokenIds(const std::vector<ShownToken>& tokens) {

@@ -91,6 +91,7 @@ class BatchingEngine final : public Engine {
     cancel_flags_.Add(id);
     sequences_.push_back(std::make_unique<Sequence>(id, std::move(request), sink, *pool_));
     all_wait_ = false;
+    submitted_ = true;
     return id;
   }
 
@@ -121,8 +122,9 @@ class BatchingEngine final : public Engine {
     }
     RemoveFinished();
     if (tiers_ != nullptr) tiers_->AdvanceStores(Clock::now());
-    all_wait_ = plan_.work.empty() && !sequences_.empty();
-    if (all_wait_ && !tiers_->has_waker()) tiers_->WaitUntil(*NextStep());
+    // Whoever came during the step has not been looked at.
+    all_wait_ = plan_.work.empty() && !sequences_.empty() && !submitted_;
+    if (all_wait_ && !tiers_->has_waker()) tiers_->WaitUntil(NextStep().value_or(start));
     return !sequences_.empty();
   }
 
@@ -205,6 +207,7 @@ class BatchingEngine final : public Engine {
     // By index: sinks hear of cached tokens and may submit.
     for (size_t i = 0; i < running_count_; ++i) Adopt(*sequences_[i]);
     if (loading_) loading_->Advance(sequences_, running_count_, limits_.sequence_count_max, now);
+    submitted_ = false;
     sharing_.Describe(sequences_, running_count_, limits_.sequence_count_max - running_count_,
                       &scheduler_view_);
     Schedule({.sequences = scheduler_view_,
@@ -377,6 +380,7 @@ class BatchingEngine final : public Engine {
   StepCost step_cost_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
   size_t running_count_ = 0;                          // the first ones hold blocks, the rest wait
+  bool submitted_ = false;                            // since the last step was planned
   bool all_wait_ = false;                             // for the store, after the last step
   CancelFlags cancel_flags_;
   RequestId next_id_ = 1;

@@ -316,12 +316,14 @@ TEST_P(TierFaultTest, AStoreThatHangsCostsATenthOfAnAnswerOrSo) {
   Run(*engine, {.prompt = Prompt(40, 9), .token_count_max = 4});
   const double seconds = SecondsOf(*engine, request_);
   EXPECT_LT(seconds, 0.025 + 0.05 + 0.2);
-  // After three of them nobody waits any more.
-  for (uint32_t salt = 0; salt < 3; ++salt) {
-    Run(*engine, {.prompt = Prompt(40, 9), .token_count_max = 1, .cache_salt = "x"});
+  EXPECT_EQ(engine->stats().tier.given_up_load_count, 1u);
+  // It is known now: nobody waits for it any more, or as little, until it comes back.
+  for (int i = 0; i < 3; ++i) {
     engine->prefix_cache()->DropAll();
-    SecondsOf(*engine, request_);
+    EXPECT_LT(SecondsOf(*engine, request_), 0.275);
   }
+  const TierStats stats = engine->stats().tier;
+  EXPECT_EQ(stats.given_up_load_count + stats.declined_load_count + stats.refused_load_count, 4u);
   faults_.SetHeld(false);
   faults_.Release();
 }
@@ -337,7 +339,7 @@ TEST_P(TierFaultTest, TheBreakerOpensAndHealsByItself) {
     engine->prefix_cache()->DropAll();
   }
   EXPECT_TRUE(engine->stats().tier.loading_suspended);
-  EXPECT_EQ(engine->stats().tier.failed_load_count, 3u);
+  EXPECT_GE(engine->stats().tier.failed_load_count, 3u);
   broken = false;
   const Clock::time_point deadline = Clock::now() + std::chrono::seconds(5);
   while (engine->stats().tier.loading_suspended && Clock::now() < deadline) {
@@ -360,7 +362,8 @@ TEST_P(TierFaultTest, WhatIsCancelledWaitsForNothing) {
   engine->Cancel(id);
   EXPECT_FALSE(engine->Step());
   EXPECT_EQ(sink.reason, FinishReason::kCancelled);
-  engine->Step();
+  const Clock::time_point deadline = Clock::now() + std::chrono::seconds(5);
+  while (engine->stats().tier.loading_block_count > 0 && Clock::now() < deadline) engine->Step();
   EXPECT_EQ(engine->stats().tier.loading_block_count, 0u);
   faults_.SetHeld(false);
   faults_.Release();
@@ -368,7 +371,7 @@ TEST_P(TierFaultTest, WhatIsCancelledWaitsForNothing) {
 
 // While one request waits for its blocks another one gets its tokens.
 TEST_P(TierFaultTest, ALoadHoldsNobodyElseUp) {
-  faults_.SetSpeed(0.08, 1e9);
+  faults_.SetSpeed(0.04, 1e9);
   const auto engine = MakeFaulty();
   const Request other{.prompt = Prompt(20, 3), .token_count_max = 10};
   RecordingSink loading, computing;
@@ -379,13 +382,14 @@ TEST_P(TierFaultTest, ALoadHoldsNobodyElseUp) {
   while (engine->Step()) {
   }
   EXPECT_GE(tokens_meanwhile, 2u);
+  EXPECT_EQ(loading.prompt_stats->loaded_token_count, 192u);
   EXPECT_EQ(loading.tokens, ReferenceAnswer(request_, 256));
   EXPECT_EQ(computing.tokens, ReferenceAnswer(other, 256));
 }
 
 // The engine's thread sleeps while everything waits, and wakes when the blocks are there.
 TEST_P(TierFaultTest, TheLoopSleepsUntilTheBlocksCome) {
-  faults_.SetSpeed(0.1, 1e9);
+  faults_.SetSpeed(0.04, 1e9);
   auto loop = EngineLoop::Create(MakeFaulty(), {}).value();
   struct Sink final : TokenSink {
     bool OnToken(const SampledToken& token) override { return tokens.push_back(token.id), true; }
@@ -401,8 +405,8 @@ TEST_P(TierFaultTest, TheLoopSleepsUntilTheBlocksCome) {
   sink->done.get_future().wait();
   EXPECT_EQ(sink->stats.loaded_token_count, 192u);
   EXPECT_EQ(sink->tokens, ReferenceAnswer(request_, 256));
-  // Six blocks of 0.1 s each, one after the other, without the processor.
-  EXPECT_LT(double(std::clock() - processor_start) / CLOCKS_PER_SEC, 0.3);
+  // Six blocks of 0.04 s each, one after the other, and hardly any work for the processor.
+  EXPECT_LT(double(std::clock() - processor_start) / CLOCKS_PER_SEC, 0.12);
   ASSERT_TRUE(loop->store_stats().has_value());
   EXPECT_EQ(loop->store_stats()->hit_count, 6u);
 }

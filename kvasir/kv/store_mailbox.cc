@@ -60,7 +60,7 @@ void StoreMailbox::WaitUntil(Time deadline) {
   const auto ready = [this] { return woken_ || !replies_.empty(); };
   if (deadline == Time::max()) {
     changed_.wait(lock, ready);
-  } else {
+  } else if (deadline > Time::clock::now()) {
     changed_.wait_until(lock, deadline, ready);
   }
   woken_ = false;

@@ -245,8 +245,8 @@ TEST_P(PrefixCacheModelTest, AHitNeverChangesAnAnswer) {
 // files tell), and of this one when its memory is too small.
 TEST_P(PrefixCacheModelTest, ABlockFromDiskNeverChangesAnAnswer) {
   ASSERT_NO_FATAL_FAILURE(RunCold());
-  const std::string directory = testing::TempDir() + "kvasir_prefix_cache_" +
-                                std::to_string(getpid());
+  const std::string directory =
+      testing::TempDir() + "kvasir_prefix_cache_" + std::to_string(getpid());
   std::filesystem::remove_all(directory);
   const auto open = [&](size_t block_count) {
     EngineOptions options = Options(block_count);

@@ -372,7 +372,7 @@ class BatchingEngine final : public Engine {
   std::unique_ptr<PrefixCache> prefix_cache_;  // null when it is off
   std::unique_ptr<TierManager> tiers_;         // null without a store
   PrefixSharing sharing_;
-  std::optional<PrefixLoading> loading_;  // with tiers_
+  std::optional<PrefixLoading> loading_;     // with tiers_
   std::optional<BlockSummaries> summaries_;  // of the pool's blocks, for block selection
   AlignedBuffer logits_;                     // [logit rows of a batch, vocab_size]
   BatchBuilder builder_;

@@ -45,13 +45,13 @@ class Engine {
   virtual void Cancel(RequestId id) = 0;
 
   // One forward pass. Returns false when no request is left. When the pass fails, the requests of
-  // its batch end with kError; the others go on. When everything waits for a store there is no pass:
-  // without a waker Step waits then, with one it returns.
+  // its batch end with kError; the others go on. When everything waits for a store there is no
+  // pass: without a waker Step waits then, with one it returns.
   virtual bool Step() = 0;
 
   // For who steps only when there is something to do: when to step next, in the past for at once;
-  // absent while there is neither a request nor a store that is owed a visit. Earlier when the waker
-  // is called, from any thread: a store has answered. It must not block; set before the first
+  // absent while there is neither a request nor a store that is owed a visit. Earlier when the
+  // waker is called, from any thread: a store has answered. It must not block; set before the first
   // Submit.
   virtual std::optional<std::chrono::steady_clock::time_point> NextStep() const = 0;
   virtual void SetWaker(std::function<void()> waker) = 0;

@@ -218,8 +218,8 @@ class ThreadedEngineLoop final : public EngineLoop {
   void WaitForWork(std::unique_lock<std::mutex>& lock) {
     // Looked at before each sleep: cancelling comes with a time of its own.
     const auto is_due = [this] {
-      const bool ends = cancel_at_ && (live_.empty() ||
-                                       (!all_cancelled_ && *cancel_at_ <= Clock::now()));
+      const bool ends =
+          cancel_at_ && (live_.empty() || (!all_cancelled_ && *cancel_at_ <= Clock::now()));
       return woken_ || ends || !inbox_.empty();
     };
     while (!is_due()) {
@@ -227,7 +227,8 @@ class ThreadedEngineLoop final : public EngineLoop {
       if (cancel_at_ && !all_cancelled_) next = std::min(next.value_or(*cancel_at_), *cancel_at_);
       if (!next) {
         wake_.wait(lock);
-      } else if (*next <= Clock::now() || wake_.wait_until(lock, *next) == std::cv_status::timeout) {
+      } else if (*next <= Clock::now() ||
+                 wake_.wait_until(lock, *next) == std::cv_status::timeout) {
         break;
       }
     }

@@ -47,8 +47,8 @@ struct EngineOptions {
   // Names the weights and how the model computes with them: part of the cached blocks' identity.
   // May be empty as long as blocks do not leave the process.
   std::string model_identity = {};
-  // Where blocks are kept beside the pool, and found when they are not in it any more; null: nowhere.
-  // Needs prefix_cache. Results do not depend on it, whatever it does.
+  // Where blocks are kept beside the pool, and found when they are not in it any more; null:
+  // nowhere. Needs prefix_cache. Results do not depend on it, whatever it does.
   std::shared_ptr<BlockStore> store = {};
   // Tokens of keys and values that a decode row reads of a longer sequence, in blocks chosen by
   // bounds of their keys (attention/block_select.h): an approximation, less to read. Prompts are

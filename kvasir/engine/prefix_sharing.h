@@ -26,9 +26,9 @@ namespace kvasir {
 
 class PrefixSharing {
  public:
-  // `cache` and `tiers` may be null; all must outlive the object. `prompts_only`: blocks that hold generated
-  // tokens are not published, because reading the same tokens as a prompt would give other keys and
-  // values (block selection is for decode rows alone).
+  // `cache` and `tiers` may be null; all must outlive the object. `prompts_only`: blocks that hold
+  // generated tokens are not published, because reading the same tokens as a prompt would give
+  // other keys and values (block selection is for decode rows alone).
   PrefixSharing(PrefixCache* cache, TierManager* tiers, const BlockPool& pool,
                 bool prompts_only = false);
 

@@ -16,8 +16,8 @@
 //      What either half does not need the other one takes.
 //
 // A prompt whose next block another sequence is about to compute (its leader) waits for that block
-// and gets no rows; its leader counts as being as short as the shortest that waits for it. One whose
-// next blocks are being loaded waits, too; when all that run do, the step has no work.
+// and gets no rows; its leader counts as being as short as the shortest that waits for it. One
+// whose next blocks are being loaded waits, too; when all that run do, the step has no work.
 //
 // When the pool is exhausted the youngest sequence that has no rows in this step yet gives its
 // blocks back, and computes them again later, or finds them in the cache. The oldest sequence is

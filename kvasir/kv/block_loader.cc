@@ -112,7 +112,7 @@ void BlockLoader::LookUp(ActiveLoad& load, Time now) {
 }
 
 BlockLoader::Ticket BlockLoader::Load(const WantedBlocks& wanted, ComputeSeconds compute_seconds,
-                                     Time now) {
+                                      Time now) {
   if (wanted.keys.empty()) return {};
   if (const auto joined = loading_keys_.find(wanted.keys[0]); joined != loading_keys_.end()) {
     ActiveLoad& load = *loads_.at(joined->second);
@@ -265,8 +265,8 @@ void BlockLoader::AskFor(const std::shared_ptr<ActiveLoad>& load, Time now) {
                         .parent = load->keys[i],
                         .tenant = load->tenant,
                         .token_start = load->token_start + i * kKvBlockTokens,
-                        .tokens = std::span(load->tokens).subspan(i * kKvBlockTokens,
-                                                                  kKvBlockTokens)},
+                        .tokens =
+                            std::span(load->tokens).subspan(i * kKvBlockTokens, kKvBlockTokens)},
            .payload = {pool_->base() + size_t(block) * block_bytes_, block_bytes_}});
     }
     if (in_flight_count_ == 0) burst_start_ = now;
@@ -325,14 +325,14 @@ void BlockLoader::Publish(ActiveLoad& load) {
 void BlockLoader::Judge(ActiveLoad& load, Time now) {
   if (load.ended) return;
   const double silence = SecondsBetween(load.last, now);
-  const bool waits = load.background ? silence <= load.answer.patience_seconds
-                                     : KeepWaiting({.block_count = load.block_count,
-                                                    .arrived_count = load.arrived_count,
-                                                    .seconds = SecondsBetween(load.start, now),
-                                                    .seconds_since_first =
-                                                        SecondsBetween(load.first, load.last),
-                                                    .seconds_since_last = silence},
-                                                   load.answer);
+  const bool waits =
+      load.background ? silence <= load.answer.patience_seconds
+                      : KeepWaiting({.block_count = load.block_count,
+                                     .arrived_count = load.arrived_count,
+                                     .seconds = SecondsBetween(load.start, now),
+                                     .seconds_since_first = SecondsBetween(load.first, load.last),
+                                     .seconds_since_last = silence},
+                                    load.answer);
   if (waits) return;
   counts_.given_up_load_count += !load.background;
   if (silence > load.answer.patience_seconds) {
@@ -371,9 +371,9 @@ void BlockLoader::End(ActiveLoad& load, Time now) {
   if (load.background || load.block_count == 0 || load.slots.empty()) return;
   const double seconds = SecondsBetween(load.start, now);
   counts_.load_seconds.Observe(seconds);
-  counts_.saved_seconds += load.answer.compute_seconds * double(load.published_count) /
-                               double(load.block_count) -
-                           seconds;
+  counts_.saved_seconds +=
+      load.answer.compute_seconds * double(load.published_count) / double(load.block_count) -
+      seconds;
 }
 
 void BlockLoader::LetGo(ActiveLoad& load) {

@@ -1,13 +1,13 @@
-// BlockLoader: brings blocks from a store into slots of the pool and makes them findable, from where
-// sequences take them over as they take over any other. Whoever wants a chain of blocks asks once
-// and waits as long as IsLoading says; nothing that goes wrong is more than the end of that wait.
-// What a store is doing is known from its replies alone; deciding is in load_cost.h and
+// BlockLoader: brings blocks from a store into slots of the pool and makes them findable, from
+// where sequences take them over as they take over any other. Whoever wants a chain of blocks asks
+// once and waits as long as IsLoading says; nothing that goes wrong is more than the end of that
+// wait. What a store is doing is known from its replies alone; deciding is in load_cost.h and
 // circuit_breaker.h. Engine thread only.
 //
 // A load asks for its blocks in order, a few at a time within the window, and publishes them in
-// order. It ends when all have come, when one does not, when it is too slow for those who wait, when
-// nobody waits any more, or when the pool has no slot. Slots that the store still fills belong to
-// the load until it says that it has done.
+// order. It ends when all have come, when one does not, when it is too slow for those who wait,
+// when nobody waits any more, or when the pool has no slot. Slots that the store still fills belong
+// to the load until it says that it has done.
 
 #ifndef KVASIR_KV_BLOCK_LOADER_H_
 #define KVASIR_KV_BLOCK_LOADER_H_
@@ -42,8 +42,8 @@ inline constexpr LoadId kNoLoad = 0;
 // Blocks that a sequence lacks, behind those that it has or could take over.
 struct WantedBlocks {
   std::string_view salt;
-  BlockId parent = kNoBlock;      // the block before them, findable; kNoBlock: from the start
-  uint64_t token_start = 0;       // tokens before them
+  BlockId parent = kNoBlock;  // the block before them, findable; kNoBlock: from the start
+  uint64_t token_start = 0;   // tokens before them
   std::span<const BlockKey> keys;
   std::span<const TokenId> tokens;  // at least kKvBlockTokens for each key
 };
@@ -78,8 +78,8 @@ class BlockLoader {
 
   // A reply of kind kFound or kLoaded.
   void Take(const StoreReply& reply);
-  // Publishes what has come and judges what is slow. What was published may be evicted from the next
-  // allocation on: who waits takes it over before Ask.
+  // Publishes what has come and judges what is slow. What was published may be evicted from the
+  // next allocation on: who waits takes it over before Ask.
   void Collect(Time now);
   // Asks for more. Loads leave `reserved_block_count` of the pool's available blocks to others.
   void Ask(Time now, size_t reserved_block_count);
@@ -127,8 +127,8 @@ class BlockLoader {
   LoadMap loads_;  // in order of their beginning
   LoadId next_id_ = 1;
   std::unordered_map<BlockKey, LoadId, DigestHash> loading_keys_;  // of loads that have not ended
-  size_t slot_count_ = 0;       // that loads have
-  size_t in_flight_count_ = 0;  // of these, the store fills
+  size_t slot_count_ = 0;                                          // that loads have
+  size_t in_flight_count_ = 0;                                     // of these, the store fills
   size_t reserved_block_count_ = 0;
   std::vector<uint64_t> fresh_;  // by block: the allocation in which it came from the store
 

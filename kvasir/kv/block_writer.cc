@@ -104,7 +104,9 @@ std::vector<BlockId> BlockWriter::NextBlocks(size_t count) {
     line_.pop_front();
     if (block == kNoBlock) {
       ++counts_.lost_block_count;
-    } else if (!pool_->IsGuarded(block)) {
+    } else if (StateOf(block) == State::kWaiting) {
+      // A key stands in the line twice when its block was evicted and computed again.
+      SetState(block, State::kWriting);
       blocks.push_back(block);
     }
   }
@@ -141,9 +143,8 @@ void BlockWriter::Write(const std::vector<BlockId>& blocks, bool tries, Time now
     items.push_back(
         {.identity = {.fingerprint = cache_.fingerprint(),
                       .key = entry.key,
-                      .parent = entry.parent == kNoBlock
-                                    ? RootKey(cache_.fingerprint(), entry.salt)
-                                    : index.entry(entry.parent).key,
+                      .parent = entry.parent == kNoBlock ? RootKey(cache_.fingerprint(), entry.salt)
+                                                         : index.entry(entry.parent).key,
                       .tenant = TenantTag(entry.salt),
                       .token_start = uint64_t{entry.depth} * kKvBlockTokens,
                       .tokens = std::span(batch->tokens).last(kKvBlockTokens)},
@@ -151,7 +152,6 @@ void BlockWriter::Write(const std::vector<BlockId>& blocks, bool tries, Time now
          .section_bytes = section_bytes_,
          .pinned = index.IsPinned(block)});
     pool_->Guard(block);
-    SetState(block, State::kWaiting);
   }
   guarded_count_ += blocks.size();
   const uint64_t ticket = next_ticket_++;
@@ -159,8 +159,8 @@ void BlockWriter::Write(const std::vector<BlockId>& blocks, bool tries, Time now
   // The callback keeps what the store reads.
   const auto done = [mailbox = mailbox_, pool = pool_, batch, ticket](size_t i,
                                                                       const Status& status) {
-    mailbox->Post({.kind = StoreReply::Kind::kStored, .ticket = ticket, .number = i,
-                   .status = status});
+    mailbox->Post(
+        {.kind = StoreReply::Kind::kStored, .ticket = ticket, .number = i, .status = status});
   };
   batch->operation = store_.Put(std::move(items), now + kWritePatience, done);
 }
@@ -187,8 +187,7 @@ void BlockWriter::Take(const StoreReply& reply) {
   }
   if (--batch->undone_count > 0) return;
   if (batch->tries) breaker_.Withdrawn();
-  counts_.store_seconds.Observe(
-      std::chrono::duration<double>(reply.time - batch->start).count());
+  counts_.store_seconds.Observe(std::chrono::duration<double>(reply.time - batch->start).count());
   batches_.erase(found);
 }
 

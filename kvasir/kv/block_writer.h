@@ -61,7 +61,7 @@ class BlockWriter {
   void FillStats(TierStats* stats) const;
 
  private:
-  enum class State : uint8_t { kNone, kWaiting, kStored };
+  enum class State : uint8_t { kNone, kWaiting, kWriting, kStored };
   struct Note {
     uint64_t allocation = 0;  // of the block, to which the state belongs
     State state = State::kNone;

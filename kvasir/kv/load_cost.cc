@@ -60,11 +60,9 @@ LoadAnswer DecideLoad(const LoadQuestion& question, const LoadCost& cost) {
                                : kGuessedComputeSeconds * double(question.block_count);
   answer.expected_seconds = cost.Seconds(question.blocks_ahead + question.block_count);
   answer.load = question.block_count > 0 && answer.expected_seconds < answer.compute_seconds;
-  const double shortest =
-      std::max(kPatienceSecondsMin, kPatienceShare * answer.compute_seconds);
-  answer.patience_seconds =
-      std::clamp(kPatienceFactor * cost.Seconds(question.blocks_ahead + 1), shortest,
-                 std::max(shortest, answer.compute_seconds));
+  const double shortest = std::max(kPatienceSecondsMin, kPatienceShare * answer.compute_seconds);
+  answer.patience_seconds = std::clamp(kPatienceFactor * cost.Seconds(question.blocks_ahead + 1),
+                                       shortest, std::max(shortest, answer.compute_seconds));
   return answer;
 }
 

@@ -44,10 +44,10 @@ struct LoadQuestion {
 };
 
 struct LoadAnswer {
-  bool load = false;             // it is the quicker way
-  double compute_seconds = 0;    // as asked, or what is taken for it
-  double expected_seconds = 0;   // of loading
-  double patience_seconds = 0;   // how long to wait without a block coming
+  bool load = false;            // it is the quicker way
+  double compute_seconds = 0;   // as asked, or what is taken for it
+  double expected_seconds = 0;  // of loading
+  double patience_seconds = 0;  // how long to wait without a block coming
 };
 LoadAnswer DecideLoad(const LoadQuestion& question, const LoadCost& cost);
 
@@ -59,9 +59,9 @@ struct LoadProgress {
   double seconds_since_first = 0;  // since its first block came
   double seconds_since_last = 0;   // since its last block came, or since it was begun
 };
-// Whether to go on waiting: something came within patience, the rest at the pace so far comes before
-// it would be computed, and the whole has not taken as long as computing the whole. So a load costs a
-// request at most what computing would have, beside computing.
+// Whether to go on waiting: something came within patience, the rest at the pace so far comes
+// before it would be computed, and the whole has not taken as long as computing the whole. So a
+// load costs a request at most what computing would have, beside computing.
 bool KeepWaiting(const LoadProgress& progress, const LoadAnswer& answer);
 
 }  // namespace kvasir

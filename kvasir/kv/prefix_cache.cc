@@ -168,7 +168,8 @@ std::vector<BlockKey> PrefixCache::KeysBehind(std::string_view id) const {
 
 MissReason PrefixCache::ExplainMiss(std::span<const TokenId> tokens, std::string_view salt) const {
   const BlockId last = LastCachedBlock(tokens, salt);
-  const size_t known = last == kNoBlock ? 0 : (size_t{index_.entry(last).depth} + 1) * kKvBlockTokens;
+  const size_t known =
+      last == kNoBlock ? 0 : (size_t{index_.entry(last).depth} + 1) * kKvBlockTokens;
   if (tokens.empty() || known + kKvBlockTokens > tokens.size() - 1) return {};
   MissReason reason = {.kind = MissReason::Kind::kEnd};
   size_t common_most = 0;

@@ -36,10 +36,10 @@ struct MissReason {
     kEnd,    // nothing cached goes on behind the prefix: never computed, or evicted
   };
   Kind kind = Kind::kNone;
-  size_t token_index = 0;                 // kToken: the first that differs
-  TokenId token = kNoToken;               // there, of the prompt
-  TokenId cached_token = kNoToken;        // there, of the nearest cached prefix
-  size_t other_salt_token_count = 0;      // kSalt: tokens cached under it
+  size_t token_index = 0;             // kToken: the first that differs
+  TokenId token = kNoToken;           // there, of the prompt
+  TokenId cached_token = kNoToken;    // there, of the nearest cached prefix
+  size_t other_salt_token_count = 0;  // kSalt: tokens cached under it
 };
 
 struct PrefixCacheStats {

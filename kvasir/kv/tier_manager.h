@@ -1,5 +1,5 @@
-// TierManager: the tier below the pool: a store that keeps blocks longer than memory lasts, beside a
-// prefix cache. Complete blocks are written behind the engine's back; chains that are not in the
+// TierManager: the tier below the pool: a store that keeps blocks longer than memory lasts, beside
+// a prefix cache. Complete blocks are written behind the engine's back; chains that are not in the
 // pool are loaded into it, where sequences find them. It never touches a sequence, and whatever the
 // store does, the worst that happens to a request is that it computes. The engine owns it; engine
 // thread only, except Wake.
@@ -45,7 +45,8 @@ class TierManager {
   TierManager& operator=(const TierManager&) = delete;
 
   // BlockLoader's.
-  BlockLoader::Ticket Load(const WantedBlocks& wanted, BlockLoader::ComputeSeconds compute_seconds, Time now) {
+  BlockLoader::Ticket Load(const WantedBlocks& wanted, BlockLoader::ComputeSeconds compute_seconds,
+                           Time now) {
     return loader_.Load(wanted, std::move(compute_seconds), now);
   }
   size_t Warm(const WantedBlocks& wanted, Time now) { return loader_.Warm(wanted, now); }

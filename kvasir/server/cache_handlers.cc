@@ -1,5 +1,5 @@
-// /v1/kv: what the prefix cache and the disk below it hold, and what an operator may do with it. The cache belongs to
-// the engine thread: each handler posts a task there and answers from it.
+// /v1/kv: what the prefix cache and the disk below it hold, and what an operator may do with it.
+// The cache belongs to the engine thread: each handler posts a task there and answers from it.
 
 #include <algorithm>
 #include <charconv>
@@ -152,8 +152,8 @@ void DropAndRespond(const std::shared_ptr<Call>& call, TierManager* tiers, size_
   tiers->ForgetStored();
   erase(tiers->store(), [call, dropped_count](const Result<size_t>& erased) {
     if (!erased.ok()) {
-      call->context().log.Write("erase", {{"id", call->id()},
-                                          {"message", erased.status().message()}});
+      call->context().log.Write("erase",
+                                {{"id", call->id()}, {"message", erased.status().message()}});
       return call->Fail(InternalError(call->id()));
     }
     call->RespondJson({{"dropped_block_count", dropped_count}, {"erased_record_count", *erased}});
@@ -292,10 +292,9 @@ void HandleCacheDrop(std::shared_ptr<Call> call) {
     const std::vector<BlockKey> keys = cache.KeysBehind(id);
     const size_t dropped = cache.Drop(id);
     if (dropped == 0) return call->Fail(NoSuchPrefix());
-    DropAndRespond(call, engine.tiers(), dropped,
-                   [&](BlockStore& store, BlockStore::EraseDone done) {
-                     store.Erase(keys, std::move(done));
-                   });
+    DropAndRespond(
+        call, engine.tiers(), dropped,
+        [&](BlockStore& store, BlockStore::EraseDone done) { store.Erase(keys, std::move(done)); });
   });
 }
 

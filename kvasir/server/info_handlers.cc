@@ -60,9 +60,10 @@ void HandleMetrics(std::shared_ptr<Call> call) {
   const HttpServer* http = context.http;
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = context.metrics.Render(model == nullptr ? nullptr : &stats, store ? &*store : nullptr,
-                                         http == nullptr ? 0 : http->connection_count(),
-                                         context.UptimeSeconds(), context.options.version);
+  response.body =
+      context.metrics.Render(model == nullptr ? nullptr : &stats, store ? &*store : nullptr,
+                             http == nullptr ? 0 : http->connection_count(),
+                             context.UptimeSeconds(), context.options.version);
   call->Respond(std::move(response));
 }
 

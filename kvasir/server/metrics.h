@@ -14,6 +14,7 @@
 
 #include "kvasir/base/histogram.h"
 #include "kvasir/engine/engine_stats.h"
+#include "kvasir/store/store_stats.h"
 
 namespace kvasir {
 
@@ -45,8 +46,8 @@ class ServerMetrics {
   void CountUnknownMember();
 
   // The whole page. `engine` is null while the model is being loaded, `store` without one.
-  std::string Render(const EngineStats* engine, const StoreStats* store, size_t connection_count, double uptime_seconds,
-                     std::string_view version) const;
+  std::string Render(const EngineStats* engine, const StoreStats* store, size_t connection_count,
+                     double uptime_seconds, std::string_view version) const;
 
  private:
   mutable std::mutex mutex_;

@@ -49,10 +49,9 @@ std::string StateOf(const Checkpoint& checkpoint) {
     if (error || stat(path.c_str(), &file) != 0) return "";
     UpdateNumber(hash, absolute.size());
     hash.Update(absolute);
-    for (const int64_t number :
-         {int64_t(file.st_dev), int64_t(file.st_ino), int64_t(file.st_size),
-          int64_t(file.st_mtim.tv_sec), int64_t(file.st_mtim.tv_nsec), int64_t(file.st_ctim.tv_sec),
-          int64_t(file.st_ctim.tv_nsec)}) {
+    for (const int64_t number : {int64_t(file.st_dev), int64_t(file.st_ino), int64_t(file.st_size),
+                                 int64_t(file.st_mtim.tv_sec), int64_t(file.st_mtim.tv_nsec),
+                                 int64_t(file.st_ctim.tv_sec), int64_t(file.st_ctim.tv_nsec)}) {
       UpdateNumber(hash, static_cast<uint64_t>(number));
     }
   }

@@ -12,8 +12,7 @@
 namespace kvasir {
 namespace {
 
-const std::string kTinyModel =
-    KVASIR_SOURCE_DIR "/tests/oracle/logits_tiny/llama_gguf/model.gguf";
+const std::string kTinyModel = KVASIR_SOURCE_DIR "/tests/oracle/logits_tiny/llama_gguf/model.gguf";
 
 class WeightsDigestTest : public testing::Test {
  protected:

@@ -137,7 +137,7 @@ TEST_P(TierTest, RequestsAtOnceLoadACommonPromptOnce) {
   }
   for (size_t i = 0; i < 8; ++i) {
     EXPECT_EQ(sinks[i].tokens, ReferenceAnswer(requests[i], 256)) << i;
-    if (i % 2 == 0) EXPECT_EQ(sinks[i].prompt_stats->cached_token_count, 192u) << i;
+    EXPECT_EQ(sinks[i].prompt_stats->cached_token_count, i % 2 == 0 ? 192u : 0u) << i;
   }
   EXPECT_EQ(engine->stats().tier.loaded_block_count, 6u);
   Flush(*engine);
@@ -247,7 +247,7 @@ TEST_P(TierTest, MixedWorkGetsItsAnswers) {
     }
     Flush(*engine);
     ExpectIdle(*engine);
-    if (round > 0) EXPECT_GT(engine->stats().loaded_token_count, 0u);
+    EXPECT_GE(engine->stats().loaded_token_count, round > 0 ? 1u : 0u);
   }
 }
 

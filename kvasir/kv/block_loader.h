@@ -44,8 +44,8 @@ struct WantedBlocks {
   std::string_view salt;
   BlockId parent = kNoBlock;  // the block before them, findable; kNoBlock: from the start
   uint64_t token_start = 0;   // tokens before them
-  std::span<const BlockKey> keys;
-  std::span<const TokenId> tokens;  // at least kKvBlockTokens for each key
+  std::span<const BlockKey> keys = {};
+  std::span<const TokenId> tokens = {};  // at least kKvBlockTokens for each key
 };
 
 // The tag under which a store finds the records of a salt.

@@ -1,4 +1,5 @@
-// The first promise of the design for the cache in RAM: a hit never changes an answer. Prompts with
+// The first promise of the design for the cache, in RAM and on disk: a hit never changes an answer.
+// Prompts with
 // common beginnings run on real networks, one by one without a cache and then with it, several at
 // once, with aborts and preemption beside; tokens and logits are compared bit for bit. What is
 // looked at are the logprobs of the twenty likeliest tokens, which change when any of the logits
@@ -6,16 +7,21 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "kvasir/engine/engine.h"
 #include "kvasir/engine/memory_plan.h"
+#include "kvasir/store/disk_store.h"
 #include "tests/oracle/logits_runner.h"
 
 namespace kvasir {
@@ -34,6 +40,8 @@ class SpyModel final : public Model {
   size_t row_count_max() const override { return model_.row_count_max(); }
   KvBlockLayout KvLayout(KvFormats formats) const override { return model_.KvLayout(formats); }
   Status Forward(const Batch& batch, MatrixView<float> logits) override {
+    // Computing takes as long as on a larger model: otherwise loading would seldom pay.
+    std::this_thread::sleep_for(delay);
     KVASIR_RETURN_IF_ERROR(model_.Forward(batch, logits));
     row_count += batch.tokens.size();
     for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
@@ -45,6 +53,7 @@ class SpyModel final : public Model {
 
   std::set<std::string> rows;  // every row of logits that came out, as bytes
   size_t row_count = 0;        // computed
+  std::chrono::milliseconds delay{0};
 
  private:
   Model& model_;
@@ -167,6 +176,7 @@ class PrefixCacheModelTest : public testing::TestWithParam<Case> {
   Warm RunWarm(EngineOptions options, size_t together, bool aborts) {
     Warm warm;
     SpyModel spy(*loaded_.model);
+    if (options.store != nullptr) spy.delay = std::chrono::milliseconds(2);
     // As many blocks however many sequences have open ones.
     const size_t block_count = PlanMemory(*loaded_.model, options).value().block_count;
     options.sequence_count_max = together + aborts;
@@ -203,6 +213,7 @@ class PrefixCacheModelTest : public testing::TestWithParam<Case> {
     size_t strange_rows = 0;
     for (const std::string& row : spy.rows) strange_rows += cold_rows_.count(row) == 0;
     EXPECT_EQ(strange_rows, 0u) << "rows of logits that no cold run has computed";
+    (*engine)->Flush(std::chrono::steady_clock::now() + std::chrono::seconds(30));
     warm.stats = (*engine)->stats();
     EXPECT_EQ(warm.stats.used_block_count, 0u);
     warm.row_count = spy.row_count;
@@ -235,6 +246,33 @@ TEST_P(PrefixCacheModelTest, AHitNeverChangesAnAnswer) {
   EngineOptions chunks = Options(40);
   chunks.chunk_tokens = 48;
   RunWarm(chunks, 5, true);
+}
+
+// The same with blocks that come from disk: of an engine before, of a process before (as far as
+// files tell), and of this one when its memory is too small.
+TEST_P(PrefixCacheModelTest, ABlockFromDiskNeverChangesAnAnswer) {
+  ASSERT_NO_FATAL_FAILURE(RunCold());
+  const std::string directory =
+      testing::TempDir() + "kvasir_prefix_cache_" + std::to_string(getpid());
+  std::filesystem::remove_all(directory);
+  const auto open = [&](size_t block_count) {
+    EngineOptions options = Options(block_count);
+    auto store = DiskStore::Open({.directory = directory, .cap_bytes = uint64_t{1} << 30});
+    EXPECT_TRUE(store.ok()) << store.status().message();
+    if (store.ok()) options.store = std::move(*store);
+    return options;
+  };
+  const Warm first = RunWarm(open(400), 4, false);
+  EXPECT_GT(first.stats.tier.stored_block_count, 0u);
+  const Warm restarted = RunWarm(open(400), 1, false);
+  EXPECT_GT(restarted.stats.loaded_token_count, 0u);
+  EXPECT_LT(restarted.row_count, first.row_count);
+  EXPECT_GT(RunWarm(open(400), 8, true).stats.loaded_token_count, 0u);
+  const Warm scarce = RunWarm(open(24), 8, true);
+  EXPECT_GT(scarce.stats.evicted_block_count, 0u);
+  EXPECT_EQ(scarce.stats.tier.corrupt_block_count, 0u);
+  EXPECT_EQ(scarce.stats.tier.failed_load_count + scarce.stats.tier.failed_store_count, 0u);
+  std::filesystem::remove_all(directory);
 }
 
 std::string CaseName(const testing::TestParamInfo<Case>& info) {

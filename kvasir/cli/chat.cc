@@ -169,6 +169,7 @@ CommandFunction AddChatCommand(CLI::App& parent) {
   AddSamplingFlags(app, kAnswerTokensDefault, &options->sampling);
   AddModelFlags(app, ModelFlags::kEngine, &options->model);
   AddPrefixCacheFlag(app, &options->model);
+  AddKvDiskFlags(app, &options->model);
   return [options] { return RunChat(*options); };
 }
 

@@ -189,6 +189,7 @@ CommandFunction AddGenerateCommand(CLI::App& parent) {
   AddSamplingFlags(app, kAnswerTokensDefault, &options->sampling);
   AddModelFlags(app, ModelFlags::kEngine, &options->model);
   AddPrefixCacheFlag(app, &options->model);
+  AddKvDiskFlags(app, &options->model);
   return [options] { return RunGenerate(*options); };
 }
 

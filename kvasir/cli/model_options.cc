@@ -13,6 +13,8 @@
 #include "kvasir/cli/progress.h"
 #include "kvasir/engine/kv_calibration.h"
 #include "kvasir/kernels/cpu_target.h"
+#include "kvasir/store/disk_store.h"
+#include "kvasir/weights/weights_digest.h"
 #include "kvasir/weights/weights_identity.h"
 
 namespace kvasir {
@@ -30,11 +32,24 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// ${XDG_CACHE_HOME:-~/.cache}/kvasir/models/...: where scripts/quickstart puts it.
-std::string DefaultModelPath() {
+// ${XDG_CACHE_HOME:-~/.cache}/kvasir
+std::string CacheDirectory() {
   std::string cache = Environment("XDG_CACHE_HOME");
   if (cache.empty()) cache = Environment("HOME") + "/.cache";
-  return cache + "/kvasir/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  return cache + "/kvasir";
+}
+
+// Where scripts/quickstart puts it.
+std::string DefaultModelPath() {
+  return CacheDirectory() + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+}
+
+Result<std::shared_ptr<BlockStore>> OpenKvDisk(const ModelOptions& options) {
+  DiskStoreOptions disk;
+  disk.directory = *options.kv_disk;
+  disk.cap_bytes = options.kv_disk_bytes;
+  KVASIR_ASSIGN_OR_RETURN(std::unique_ptr<DiskStore> store, DiskStore::Open(std::move(disk)));
+  return std::shared_ptr<BlockStore>(std::move(store));
 }
 
 // The formats of the layers for --kv auto, none for other formats.
@@ -114,6 +129,14 @@ void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options) {
             "compute every prompt in full; answers do not\ndepend on it");
 }
 
+void AddKvDiskFlags(CLI::App& app, ModelOptions* options) {
+  AddTextFlag(app, "--kv-disk", &options->kv_disk, "DIR",
+              "keeps what was computed on disk as well, for\nlater runs; answers do not depend on "
+              "it");
+  AddBytesFlag(app, "--kv-disk-bytes", &options->kv_disk_bytes, kDiskCapBytesMin,
+               "most that it takes there (default: 20G)");
+}
+
 Result<std::string> ResolveModelPath(const ModelOptions& options) {
   std::string path = options.model_path.value_or("");
   std::string origin = "--model";
@@ -163,7 +186,10 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
   loaded.weights_label = WeightsLabel(checkpoint);
   const std::string digest = WeightsIdentity(checkpoint);
   KVASIR_ASSIGN_OR_RETURN(loaded.kv_layers, KvLayersFor(options, digest, checkpoint.spec()));
-  loaded.identity = digest + ", activations " + options.activations;
+  // Blocks that outlive the process need a name that no sample could give.
+  loaded.identity =
+      (options.has_kv_disk() ? WeightsDigest(checkpoint, CacheDirectory() + "/weights") : digest) +
+      ", activations " + options.activations;
   loaded.chat_template = checkpoint.tokenizer().chat_template;
   loaded.pool = std::make_unique<ThreadPool>(options.thread_count == 0 ? UsableCoreCount()
                                                                        : options.thread_count);
@@ -199,6 +225,7 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const Loaded
   engine.chunk_tokens = std::max(options.chunk_tokens, sequence_count);
   engine.prefix_cache = options.prefix_cache();
   engine.model_identity = loaded.identity;
+  if (options.has_kv_disk()) KVASIR_ASSIGN_OR_RETURN(engine.store, OpenKvDisk(options));
   return engine;
 }
 

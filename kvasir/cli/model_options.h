@@ -24,6 +24,9 @@ class App;
 
 namespace kvasir {
 
+// Prompts of 20,000 blocks of 1 MB: what a model of 1B weights keeps of 600,000 tokens.
+inline constexpr size_t kKvDiskBytesDefault = size_t{20} << 30;
+
 struct ModelOptions {
   std::optional<std::string> model_path;  // unset: $KVASIR_MODEL, else the default model
   size_t thread_count = 0;                // 0 = usable cores
@@ -39,9 +42,12 @@ struct ModelOptions {
   size_t block_select_tokens = 0;  // 0 = off
   bool no_cascade = false;
   bool no_prefix_cache = false;
+  std::optional<std::string> kv_disk;  // directory where blocks are kept; unset or empty: nowhere
+  size_t kv_disk_bytes = kKvDiskBytesDefault;
 
   bool prefix_cache() const { return !no_prefix_cache; }
   bool rotates_kv() const { return kv_rotation == "on"; }
+  bool has_kv_disk() const { return kv_disk && !kv_disk->empty(); }
 };
 
 // Contexts beyond it must be asked for: their keys and values take more memory than the weights of
@@ -60,6 +66,8 @@ void AddModelFlags(CLI::App& app, ModelFlags flags, ModelOptions* options);
 void AddKvMapFlags(CLI::App& app, ModelOptions* options);
 // --no-prefix-cache, of the commands where sequences can share.
 void AddPrefixCacheFlag(CLI::App& app, ModelOptions* options);
+// --kv-disk and --kv-disk-bytes, of the commands that may meet the same prompt again.
+void AddKvDiskFlags(CLI::App& app, ModelOptions* options);
 
 // The file or directory to open. kNotFound names the path and how to get the default model.
 Result<std::string> ResolveModelPath(const ModelOptions& options);
@@ -94,8 +102,9 @@ Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_co
 Result<LoadedModel> LoadModelFor(const ModelOptions& options, size_t sequence_count,
                                  const OpenedModel& opened);
 
-// Options of an engine that runs `sequence_count` sequences at once. kInvalidArgument when
-// --context is more than the model was made for.
+// Options of an engine that runs `sequence_count` sequences at once, with the store of --kv-disk.
+// kInvalidArgument when --context is more than the model was made for; what DiskStore::Open says
+// when the directory or its size will not do.
 Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const LoadedModel& loaded,
                                        size_t sequence_count);
 

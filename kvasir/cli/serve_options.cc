@@ -6,6 +6,7 @@
 #include "kvasir/base/mapped_file.h"
 #include "kvasir/cli/flags.h"
 #include "kvasir/cli/toml_file.h"
+#include "kvasir/store/disk_store.h"
 
 namespace kvasir {
 
@@ -44,6 +45,10 @@ void AddModelSettings(ServeOptions* options, Settings* settings) {
                      "requests in one batch");
   settings->AddSwitch("prefix-cache", &options->engine.prefix_cache,
                       "keeps what was computed for requests with the\nsame beginning");
+  settings->AddText("kv-disk", &options->kv_disk,
+                    "directory where that is kept on disk as well,\nand found after a restart");
+  settings->AddBytes("kv-disk-bytes", &model.kv_disk_bytes, kDiskCapBytesMin, size_t{1} << 50,
+                     "most that it takes there");
   settings->AddNumber(
       "prompt-share", &options->engine.prompt_share, 0, 100,
       "how much longer a step with decodes may take\nbecause prompts are read in it");
@@ -176,6 +181,7 @@ Status FinishServeOptions(const Settings::Environment& environment, ServeOptions
                       : options->log_format == "off" ? LogFormat::kOff
                                                      : LogFormat::kText;
   if (!options->model_path.empty()) options->model.model_path = options->model_path;
+  if (!options->kv_disk.empty()) options->model.kv_disk = options->kv_disk;
   if (!options->kv_calibration_path.empty()) {
     options->model.kv_calibration_path = options->kv_calibration_path;
   }

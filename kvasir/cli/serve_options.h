@@ -20,6 +20,7 @@ struct ServeOptions {
   ModelOptions model;
   std::string model_path;
   std::string kv_calibration_path;
+  std::string kv_disk;  // as in ModelOptions
   std::vector<std::string> model_names;
   EngineOptions engine;  // what the model options do not say
   EngineLoopOptions loop;

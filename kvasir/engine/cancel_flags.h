@@ -30,6 +30,7 @@ class CancelFlags {
     found->second = true;
     pending_.store(true, std::memory_order_release);
   }
+  bool pending() const { return pending_.load(std::memory_order_acquire); }
   // True once after a Cancel of a living request.
   bool TakePending() {
     return pending_.load(std::memory_order_acquire) &&

@@ -13,6 +13,7 @@
 #include "kvasir/engine/block_fingerprint.h"
 #include "kvasir/engine/cancel_flags.h"
 #include "kvasir/engine/memory_plan.h"
+#include "kvasir/engine/prefix_loading.h"
 #include "kvasir/engine/prefix_sharing.h"
 #include "kvasir/engine/sampler.h"
 #include "kvasir/engine/scheduler.h"
@@ -32,9 +33,17 @@ std::unique_ptr<PrefixCache> MakePrefixCache(const Model& model, const EngineOpt
   const Digest fingerprint = BlockFingerprint(model.spec(), plan.kv_layout, options.model_identity,
                                               NumericsClass(ActiveCpuTarget()));
   // One sequence of full length always finds its blocks beside the pinned ones.
-  return std::make_unique<PrefixCache>(pool, fingerprint,
-                                       plan.block_count - plan.block_count_min());
+  return std::make_unique<PrefixCache>(pool, fingerprint, plan.pinned_block_count_max());
 }
+
+std::unique_ptr<TierManager> MakeTiers(const EngineOptions& options, const MemoryPlan& plan,
+                                       PrefixCache* cache, std::shared_ptr<BlockPool> pool) {
+  if (options.store == nullptr) return nullptr;
+  return std::make_unique<TierManager>(*cache, std::move(pool), options.store, plan.tier_windows);
+}
+
+// For what was to be stored, when the engine ends.
+constexpr std::chrono::seconds kFlushPatience{5};
 
 class BatchingEngine final : public Engine {
  public:
@@ -50,10 +59,17 @@ class BatchingEngine final : public Engine {
         prompt_budget_{.share = options.prompt_share, .seconds_max = options.step_ms_max / 1000},
         pool_(std::move(pool)),
         prefix_cache_(MakePrefixCache(model, options, plan, *pool_)),
-        sharing_(prefix_cache_.get(), *pool_, /*prompts_only=*/options.block_select_tokens > 0),
+        tiers_(MakeTiers(options, plan, prefix_cache_.get(), pool_)),
+        sharing_(prefix_cache_.get(), tiers_.get(), *pool_,
+                 /*prompts_only=*/options.block_select_tokens > 0),
         summaries_(std::move(summaries)),
         logits_(std::move(logits)),
         builder_(*pool_, options.chunk_tokens, options.sequence_count_max) {
+    if (tiers_ != nullptr) {
+      loading_.emplace(*tiers_, sharing_, [this](size_t token_start, size_t token_count) {
+        return ComputeSeconds(token_start, token_count);
+      });
+    }
     if (!summaries_) return;
     BatchBlockSelect select;
     select.options.budget_blocks =
@@ -66,6 +82,7 @@ class BatchingEngine final : public Engine {
   ~BatchingEngine() override {
     for (const auto& sequence : sequences_) sequence->Finish(FinishReason::kCancelled);
     RemoveFinished();
+    Flush(Clock::now() + kFlushPatience);
   }
 
   Result<RequestId> Submit(Request request, TokenSink& sink) override {
@@ -73,6 +90,8 @@ class BatchingEngine final : public Engine {
     const RequestId id = next_id_++;
     cancel_flags_.Add(id);
     sequences_.push_back(std::make_unique<Sequence>(id, std::move(request), sink, *pool_));
+    all_wait_ = false;
+    submitted_ = true;
     return id;
   }
 
@@ -80,12 +99,16 @@ class BatchingEngine final : public Engine {
     return CheckRequest(request, model_.spec().vocab_size, context_tokens_);
   }
 
-  void Cancel(RequestId id) override { cancel_flags_.Cancel(id); }
+  void Cancel(RequestId id) override {
+    cancel_flags_.Cancel(id);
+    if (tiers_ != nullptr) tiers_->Wake();
+  }
 
   bool Step() override {
     const Clock::time_point start = Clock::now();
     FinishCancelled();
     FinishLate(start);
+    if (tiers_ != nullptr) tiers_->Collect(start);
     PlanStep(start);
     if (!plan_.work.empty()) {
       BuildBatch();
@@ -98,7 +121,31 @@ class BatchingEngine final : public Engine {
       }
     }
     RemoveFinished();
+    if (tiers_ != nullptr) tiers_->AdvanceStores(Clock::now());
+    // Whoever came during the step has not been looked at.
+    all_wait_ = plan_.work.empty() && !sequences_.empty() && !submitted_;
+    if (all_wait_ && !tiers_->has_waker()) tiers_->WaitUntil(NextStep().value_or(start));
     return !sequences_.empty();
+  }
+
+  std::optional<Clock::time_point> NextStep() const override {
+    const bool runs = !sequences_.empty() && !all_wait_;
+    if (runs || cancel_flags_.pending()) return Clock::time_point::min();
+    if (tiers_ == nullptr) return std::nullopt;
+    std::optional<Clock::time_point> next = tiers_->NextAdvance(Clock::now());
+    for (const auto& sequence : sequences_) {
+      const auto& deadline = sequence->request().deadline;
+      if (deadline) next = std::min(next.value_or(*deadline), *deadline);
+    }
+    return next;
+  }
+
+  void SetWaker(std::function<void()> waker) override {
+    if (tiers_ != nullptr) tiers_->SetWaker(std::move(waker));
+  }
+
+  void Flush(Clock::time_point deadline) override {
+    if (tiers_ != nullptr) tiers_->Flush(deadline);
   }
 
   EngineStats stats() const override {
@@ -123,10 +170,12 @@ class BatchingEngine final : public Engine {
     stats.kv_format = KvLayoutName(pool_->layout());
     stats.kv_bits_per_element = pool_->layout().bits_per_element();
     stats.kv_rotated = pool_->layout().rotates();
+    if (tiers_ != nullptr) stats.tier = tiers_->stats();
     return stats;
   }
 
   PrefixCache* prefix_cache() override { return prefix_cache_.get(); }
+  TierManager* tiers() override { return tiers_.get(); }
   size_t context_tokens() const override { return context_tokens_; }
 
  private:
@@ -157,6 +206,8 @@ class BatchingEngine final : public Engine {
   void PlanStep(Clock::time_point now) {
     // By index: sinks hear of cached tokens and may submit.
     for (size_t i = 0; i < running_count_; ++i) Adopt(*sequences_[i]);
+    if (loading_) loading_->Advance(sequences_, running_count_, limits_.sequence_count_max, now);
+    submitted_ = false;
     sharing_.Describe(sequences_, running_count_, limits_.sequence_count_max - running_count_,
                       &scheduler_view_);
     Schedule({.sequences = scheduler_view_,
@@ -164,9 +215,10 @@ class BatchingEngine final : public Engine {
               .available_block_count = pool_->available_count(),
               .prompt_rows_max = PromptRows()},
              limits_, &plan_);
-    KVASIR_CHECK(scheduler_view_.empty() || !plan_.work.empty());
+    // Whoever is oldest gets rows, unless it waits for the store.
+    KVASIR_CHECK(!plan_.work.empty() || scheduler_view_.empty() || scheduler_view_[0].loading);
     for (; running_count_ > plan_.running_count; --running_count_) {
-      sharing_.Release(*sequences_[running_count_ - 1]);
+      ReleaseBlocks(*sequences_[running_count_ - 1]);
       ++counts_.preemption_count;
     }
     // Before any block is allocated: what the scheduler counted on is still there.
@@ -177,7 +229,29 @@ class BatchingEngine final : public Engine {
   }
 
   void Adopt(Sequence& sequence) {
-    if (sharing_.Adopt(sequence)) counts_.cached_token_count += sequence.ReportPrefill(true);
+    const PrefixSharing::Adopted adopted = sharing_.Adopt(sequence);
+    if (adopted.block_count == 0) return;
+    const size_t loaded = adopted.loaded_block_count * kKvBlockTokens;
+    const size_t added = sequence.ReportPrefill(true, loaded);
+    counts_.cached_token_count += added;
+    counts_.loaded_token_count += std::min(added, loaded);
+  }
+
+  void ReleaseBlocks(Sequence& sequence) {
+    sharing_.Release(sequence);
+    if (loading_) loading_->Release(sequence, Clock::now());
+  }
+
+  // Seconds of reading so many tokens of a prompt behind `token_start`, with nobody beside; 0 while
+  // no step was seen.
+  double ComputeSeconds(size_t token_start, size_t token_count) const {
+    double seconds = 0;
+    for (size_t done = 0; done < token_count; done += limits_.chunk_tokens) {
+      const size_t rows = std::min(limits_.chunk_tokens, token_count - done);
+      const double keys = double(token_start + done) + double(rows) / 2;
+      seconds += step_cost_.Estimate({rows, double(rows) * keys});
+    }
+    return seconds;
   }
 
   // Rows for prompts in a step with decodes. Those that wait press as well.
@@ -272,7 +346,7 @@ class BatchingEngine final : public Engine {
     size_t kept = 0, kept_running = 0;
     for (size_t i = 0; i < sequences_.size(); ++i) {
       if (sequences_[i]->finished()) {
-        sharing_.Release(*sequences_[i]);
+        ReleaseBlocks(*sequences_[i]);
         finished.push_back(std::move(sequences_[i]));
         continue;
       }
@@ -294,9 +368,11 @@ class BatchingEngine final : public Engine {
   const size_t kv_bytes_;
   const SchedulerLimits limits_;
   const PromptBudget prompt_budget_;
-  std::unique_ptr<BlockPool> pool_;            // outlives cache and block tables
+  std::shared_ptr<BlockPool> pool_;            // outlives cache, block tables and the store's work
   std::unique_ptr<PrefixCache> prefix_cache_;  // null when it is off
+  std::unique_ptr<TierManager> tiers_;         // null without a store
   PrefixSharing sharing_;
+  std::optional<PrefixLoading> loading_;     // with tiers_
   std::optional<BlockSummaries> summaries_;  // of the pool's blocks, for block selection
   AlignedBuffer logits_;                     // [logit rows of a batch, vocab_size]
   BatchBuilder builder_;
@@ -304,6 +380,8 @@ class BatchingEngine final : public Engine {
   StepCost step_cost_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
   size_t running_count_ = 0;                          // the first ones hold blocks, the rest wait
+  bool submitted_ = false;                            // since the last step was planned
+  bool all_wait_ = false;                             // for the store, after the last step
   CancelFlags cancel_flags_;
   RequestId next_id_ = 1;
   EngineStats counts_;  // what is counted alone; stats() fills in the rest

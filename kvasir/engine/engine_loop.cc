@@ -32,10 +32,20 @@ class ThreadedEngineLoop final : public EngineLoop {
       : engine_(std::move(engine)),
         options_(options),
         context_tokens_(engine_->context_tokens()),
-        stats_(engine_->stats()),
-        thread_([this] { Run(); }) {}
+        store_(engine_->tiers() == nullptr ? nullptr : &engine_->tiers()->store()),
+        stats_(engine_->stats()) {
+    engine_->SetWaker([this] {
+      std::lock_guard lock(mutex_);
+      woken_ = true;
+      wake_.notify_one();
+    });
+    thread_ = std::thread([this] { Run(); });
+  }
 
-  ~ThreadedEngineLoop() override { Stop(); }
+  ~ThreadedEngineLoop() override {
+    Stop();
+    engine_->SetWaker(nullptr);  // the engine outlives what it would wake
+  }
 
   Result<RequestId> Submit(Request request, std::shared_ptr<TokenSink> sink) override {
     KVASIR_CHECK(sink != nullptr);
@@ -74,6 +84,11 @@ class ThreadedEngineLoop final : public EngineLoop {
     stats.waiting_token_count += inbox_token_count_;
     stats.unread_token_count += inbox_token_count_;
     return stats;
+  }
+
+  std::optional<StoreStats> store_stats() const override {
+    if (store_ == nullptr) return std::nullopt;
+    return store_->stats();
   }
 
   double EstimateWaitSeconds() const override {
@@ -169,7 +184,7 @@ class ThreadedEngineLoop final : public EngineLoop {
   // The engine thread.
   void Run() {
     while (Receive()) {
-      if (!live_.empty()) engine_->Step();
+      engine_->Step();
       PublishStats();
     }
   }
@@ -180,7 +195,7 @@ class ThreadedEngineLoop final : public EngineLoop {
     bool cancel_all = false;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return !live_.empty() || !inbox_.empty() || cancel_at_; });
+      WaitForWork(lock);
       if (cancel_at_ && live_.empty() && inbox_.empty()) {
         stopped_ = true;
         return false;
@@ -197,6 +212,27 @@ class ThreadedEngineLoop final : public EngineLoop {
     }
     for (const auto& task : inbox.tasks) task(*engine_);
     return true;
+  }
+
+  // Until somebody asks for something, the engine has something to do, or all is to end.
+  void WaitForWork(std::unique_lock<std::mutex>& lock) {
+    // Looked at before each sleep: cancelling comes with a time of its own.
+    const auto is_due = [this] {
+      const bool ends =
+          cancel_at_ && (live_.empty() || (!all_cancelled_ && *cancel_at_ <= Clock::now()));
+      return woken_ || ends || !inbox_.empty();
+    };
+    while (!is_due()) {
+      std::optional<Clock::time_point> next = engine_->NextStep();
+      if (cancel_at_ && !all_cancelled_) next = std::min(next.value_or(*cancel_at_), *cancel_at_);
+      if (!next) {
+        wake_.wait(lock);
+      } else if (*next <= Clock::now() ||
+                 wake_.wait_until(lock, *next) == std::cv_status::timeout) {
+        break;
+      }
+    }
+    woken_ = false;
   }
 
   void StartAll(std::vector<Submission> submissions) {
@@ -241,6 +277,7 @@ class ThreadedEngineLoop final : public EngineLoop {
   const std::unique_ptr<Engine> engine_;  // after creation touched by the engine thread alone
   const EngineLoopOptions options_;
   const size_t context_tokens_;
+  BlockStore* const store_;  // of the engine; null: none
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
@@ -253,6 +290,7 @@ class ThreadedEngineLoop final : public EngineLoop {
   WaitEstimate wait_estimate_;
   std::optional<Clock::time_point> cancel_at_;  // set: takes nothing new, ends by then
   bool stopped_ = false;                        // the thread takes nothing from the inbox any more
+  bool woken_ = false;                          // by the engine's store
 
   // Of the engine thread.
   std::unordered_map<RequestId, Live> live_;
@@ -260,7 +298,7 @@ class ThreadedEngineLoop final : public EngineLoop {
   size_t stop_cancelled_count_ = 0;  // read after the join
 
   std::mutex join_mutex_;
-  std::thread thread_;  // last: starts when everything else is there
+  std::thread thread_;  // starts when everything else is there
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "kvasir/base/status.h"
 #include "kvasir/engine/engine.h"
@@ -49,6 +50,8 @@ class EngineLoop {
   // stopped: the task is not run then.
   virtual bool Post(std::function<void(Engine&)> task) = 0;
 
+  // What the store below the engine's pool counts of itself; absent without one.
+  virtual std::optional<StoreStats> store_stats() const = 0;
   // The state after the last step, and what has come in since.
   virtual EngineStats stats() const = 0;
   // How long a request that comes now will probably wait until it is let in: for Retry-After. 0

@@ -4,12 +4,15 @@
 #define KVASIR_ENGINE_ENGINE_OPTIONS_H_
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "kvasir/formats/kv_block_layout.h"
 
 namespace kvasir {
+
+class BlockStore;
 
 struct EngineOptions {
   // Of all layers. f32 goes with f32 alone.
@@ -48,6 +51,9 @@ struct EngineOptions {
   // Names the weights and how the model computes with them: part of the cached blocks' identity.
   // May be empty as long as blocks do not leave the process.
   std::string model_identity = {};
+  // Where blocks are kept beside the pool, and found when they are not in it any more; null:
+  // nowhere. Needs prefix_cache. Results do not depend on it, whatever it does.
+  std::shared_ptr<BlockStore> store = {};
   // Tokens of keys and values that a decode row reads of a longer sequence, in blocks chosen by
   // bounds of their keys (attention/block_select.h): an approximation, less to read. Prompts are
   // read in full. 0 = off: everything is read; else a multiple of 32 from 128 on. Not with

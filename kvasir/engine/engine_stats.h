@@ -11,6 +11,7 @@
 
 #include "kvasir/base/histogram.h"
 #include "kvasir/engine/request.h"
+#include "kvasir/kv/tier_stats.h"
 
 namespace kvasir {
 
@@ -29,7 +30,7 @@ struct EngineStats {
   size_t unread_token_count = 0;  // still to be read, of waiting and running requests
   // Blocks: used + cached + free = block_count.
   size_t block_count = 0;
-  size_t used_block_count = 0;    // running requests hold them, or a pin does
+  size_t used_block_count = 0;    // running requests hold them, a pin, or a store
   size_t cached_block_count = 0;  // nobody holds them, their contents can be found again
   size_t free_block_count = 0;    // empty
   size_t pinned_block_count = 0;  // of the used ones
@@ -42,6 +43,7 @@ struct EngineStats {
   uint64_t step_count = 0;
   uint64_t prompt_token_count = 0;  // computed, not counting recomputation after preemption
   uint64_t cached_token_count = 0;  // prompt tokens found in the cache instead
+  uint64_t loaded_token_count = 0;  // of these, found in a store and not in memory
   uint64_t generated_token_count = 0;
   uint64_t preemption_count = 0;
   uint64_t evicted_block_count = 0;
@@ -49,6 +51,7 @@ struct EngineStats {
   Histogram step_seconds{kStepSecondsBounds};
   Histogram batch_rows{kBatchCountBounds};       // rows of a step
   Histogram batch_sequences{kBatchCountBounds};  // sequences of a step
+  TierStats tier;                                // the store below the pool, when there is one
 };
 
 }  // namespace kvasir

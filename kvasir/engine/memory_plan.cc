@@ -51,10 +51,23 @@ Status CheckRange(std::string_view option, double value, double lowest, double h
                          std::to_string(lowest) + " to " + std::to_string(highest));
 }
 
+// With a store: enough for one load and one write to go on at a time.
+constexpr size_t kTierBlockCountMin = 8;
+// As many as four batches of loads and six of writes; a device is busy with fewer.
+constexpr size_t kTierBlockCountMax = 192;
+
+// What a store may have of the blocks that one sequence of full length leaves over.
+TierWindows PlanTierWindows(const MemoryPlan& plan) {
+  const size_t spare = plan.block_count - plan.block_count_min();
+  const size_t count = std::clamp(spare / 4, kTierBlockCountMin, kTierBlockCountMax);
+  return {.load_block_count = count - count / 4, .store_block_count = count / 4};
+}
+
 // The number of blocks that options.kv_bytes or its default stands for.
 Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& plan) {
   const size_t block_bytes = plan.kv_layout.block_bytes();
-  const size_t block_count_min = plan.block_count_min();
+  const size_t block_count_min =
+      SaturatingAdd(plan.block_count_min(), options.store != nullptr ? kTierBlockCountMin : 0);
   if (options.kv_bytes == 0) {
     const size_t usual = BlocksFor(std::min(plan.context_tokens, kDefaultSequenceTokens));
     return std::max(block_count_min, options.sequence_count_max * usual);
@@ -66,7 +79,8 @@ Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& pl
                            ", it must be 0 or at least " +
                            std::to_string(SaturatingAdd(
                                SaturatingMultiply(block_count_min, block_bytes), plan.open_bytes)) +
-                           ", one sequence of " + std::to_string(plan.context_tokens) + " tokens");
+                           ", one sequence of " + std::to_string(plan.context_tokens) + " tokens" +
+                           (options.store != nullptr ? " and what a store needs" : ""));
   }
   return block_count;
 }
@@ -74,6 +88,11 @@ Result<size_t> PlanBlockCount(const EngineOptions& options, const MemoryPlan& pl
 }  // namespace
 
 size_t MemoryPlan::block_count_min() const { return BlocksFor(context_tokens); }
+
+size_t MemoryPlan::pinned_block_count_max() const {
+  return block_count - block_count_min() - tier_windows.load_block_count -
+         tier_windows.store_block_count;
+}
 
 size_t MemoryPlan::needed_bytes() const {
   return SaturatingAdd(SaturatingAdd(kv_bytes, summary_bytes),
@@ -99,6 +118,9 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
   KVASIR_RETURN_IF_ERROR(CheckRange("step_ms_max", options.step_ms_max, 1, 60000));
 
   KVASIR_RETURN_IF_ERROR(CheckBlockSelectTokens(options.block_select_tokens));
+  if (options.store != nullptr && !options.prefix_cache) {
+    return InvalidArgument("prefix_cache is off, with a store it must be on");
+  }
 
   plan.weight_bytes = model.weight_bytes();
   KVASIR_ASSIGN_OR_RETURN(plan.kv_layout, KvLayoutFor(model, options));
@@ -114,6 +136,7 @@ Result<MemoryPlan> PlanMemory(const Model& model, const EngineOptions& options) 
                            " blocks, at most " + std::to_string(kBlockCountLimit) +
                            " can be numbered");
   }
+  if (options.store != nullptr) plan.tier_windows = PlanTierWindows(plan);
   plan.kv_bytes = SaturatingAdd(SaturatingMultiply(plan.block_count, plan.kv_layout.block_bytes()),
                                 plan.open_bytes);
   if (options.block_select_tokens > 0) {

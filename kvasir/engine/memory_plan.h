@@ -11,6 +11,7 @@
 #include "kvasir/engine/engine_options.h"
 #include "kvasir/formats/kv_block_layout.h"
 #include "kvasir/kv/open_blocks.h"
+#include "kvasir/kv/tier_manager.h"
 #include "kvasir/model/model.h"
 
 namespace kvasir {
@@ -25,6 +26,8 @@ struct MemoryPlan {
   size_t weight_bytes = 0;    // in memory already: the model is loaded
   KvBlockLayout kv_layout;
   size_t block_count = 0;
+  // Of these, what a store may have at once, to fill and to read; 0 without one.
+  TierWindows tier_windows;
   OpenBlockCounts open_counts;  // of blocks that are not encoded yet
   size_t open_bytes = 0;        // theirs
   size_t kv_bytes = 0;          // block_count blocks, and open_bytes
@@ -37,6 +40,9 @@ struct MemoryPlan {
   size_t needed_bytes() const;
   // Blocks of one sequence of full length.
   size_t block_count_min() const;
+  // Blocks that may be pinned: the rest is enough for one sequence of full length, whatever a store
+  // has at the time.
+  size_t pinned_block_count_max() const;
   size_t kv_token_count() const { return block_count * kKvBlockTokens; }
 };
 

@@ -1,11 +1,14 @@
 #include "kvasir/engine/memory_plan.h"
 
 #include <limits>
+#include <memory>
+#include <string>
 
 #include <gtest/gtest.h>
 
 #include "kvasir/engine/engine.h"
 #include "kvasir/engine/fake_model.h"
+#include "kvasir/store/memory_store.h"
 
 namespace kvasir {
 namespace {
@@ -42,6 +45,28 @@ TEST(PlanMemory, TakesWholeBlocksOfKvBytes) {
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->block_count, 7);
   EXPECT_EQ(plan->kv_bytes, 7 * block_bytes);
+}
+
+TEST(PlanMemory, AStoreGetsAPartOfWhatOneSequenceLeavesOver) {
+  const FakeModel model(64);
+  const size_t block_bytes = model.KvLayout(KvFormat::kBF16).block_bytes();
+  EngineOptions options = {.sequence_count_max = 1, .store = std::make_shared<MemoryStore>()};
+  // Two blocks for the sequence and eight for the store.
+  EXPECT_EQ(PlanMemory(model, options)->block_count, 10);
+  EXPECT_EQ(PlanMemory(model, options)->pinned_block_count_max(), 0);
+  options.kv_bytes = 9 * block_bytes;
+  EXPECT_EQ(PlanMemory(model, options).status().message(),
+            "kv_bytes is " + std::to_string(options.kv_bytes) + ", it must be 0 or at least " +
+                std::to_string(10 * block_bytes) +
+                ", one sequence of 64 tokens and what a store needs");
+  options.kv_bytes = 102 * block_bytes;
+  const MemoryPlan plan = PlanMemory(model, options).value();
+  EXPECT_EQ(plan.tier_windows.load_block_count, 19);
+  EXPECT_EQ(plan.tier_windows.store_block_count, 6);
+  EXPECT_EQ(plan.pinned_block_count_max(), 75);
+  options.prefix_cache = false;
+  EXPECT_EQ(PlanMemory(model, options).status().message(),
+            "prefix_cache is off, with a store it must be on");
 }
 
 TEST(PlanMemory, OpenBlocksCountAsKvBytes) {

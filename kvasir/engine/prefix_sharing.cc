@@ -15,8 +15,10 @@ size_t PrefixSharing::KeyHash::operator()(const BlockKey& key) const {
   return hash;
 }
 
-PrefixSharing::PrefixSharing(PrefixCache* cache, const BlockPool& pool, bool prompts_only)
+PrefixSharing::PrefixSharing(PrefixCache* cache, TierManager* tiers, const BlockPool& pool,
+                             bool prompts_only)
     : cache_(cache),
+      tiers_(tiers),
       pool_(pool),
       prompts_only_(prompts_only),
       group_blocks_(pool.layout().open_blocks),
@@ -43,24 +45,46 @@ std::span<const BlockKey> PrefixSharing::SharableKeys(const Sequence& sequence) 
       std::min(keys.size(), (sequence.tokens().size() - 1) / kKvBlockTokens));
 }
 
-bool PrefixSharing::Adopt(Sequence& sequence) {
+PrefixSharing::Adopted PrefixSharing::Adopt(Sequence& sequence) {
   UpdateKeys(sequence);
-  if (!Reads(sequence)) return false;
+  if (!Reads(sequence)) return {};
   BlockTable& table = sequence.blocks();
   const size_t held = table.complete_block_count();
   const std::span<const BlockKey> keys = SharableKeys(sequence);
-  if (held >= keys.size() || sequence.sharing().indexed_count != held) return false;
+  if (held >= keys.size() || sequence.sharing().indexed_count != held) return {};
   matched_.clear();
   cache_->index().Match(held == 0 ? kNoBlock : table.blocks()[held - 1], keys.subspan(held),
                         sequence.tokens().subspan(held * kKvBlockTokens), &matched_);
   // Whole groups: whoever goes on within one reads its blocks unencoded, and they are not kept so.
   const size_t known = (held + matched_.size()) / group_blocks_ * group_blocks_;
-  if (known <= held) return false;
+  if (known <= held) return {};
   matched_.resize(known - held);
   cache_->index().CountUse(matched_);
   table.AppendShared(matched_);
   sequence.sharing().indexed_count = table.complete_block_count();
-  return true;
+  return {matched_.size(), tiers_ == nullptr ? 0 : tiers_->Adopted(matched_)};
+}
+
+WantedBlocks PrefixSharing::Missing(Sequence& sequence, bool let_in) {
+  UpdateKeys(sequence);
+  if (!Reads(sequence)) return {};
+  const std::span<const BlockKey> keys = SharableKeys(sequence);
+  const BlockTable& table = sequence.blocks();
+  size_t known = table.complete_block_count();
+  WantedBlocks wanted = {.salt = sequence.request().cache_salt};
+  if (let_in) {
+    if (known >= keys.size() || sequence.sharing().indexed_count != known) return {};
+    if (known > 0) wanted.parent = table.blocks()[known - 1];
+  } else {
+    matched_.clear();
+    cache_->index().Match(kNoBlock, keys, sequence.tokens(), &matched_);
+    known = matched_.size();
+    if (known > 0) wanted.parent = matched_.back();
+  }
+  wanted.token_start = known * kKvBlockTokens;
+  wanted.keys = keys.subspan(known);
+  wanted.tokens = sequence.tokens().subspan(wanted.token_start);
+  return wanted;
 }
 
 void PrefixSharing::Publish(Sequence& sequence) {
@@ -82,7 +106,10 @@ void PrefixSharing::Publish(Sequence& sequence) {
     if (sequence.request().cache_write) {
       const auto published = index.Publish(sequence.request().cache_salt, parent, key, tokens,
                                            table.blocks()[indexed], &known);
-      if (published == PrefixIndex::Published::kStored) continue;
+      if (published == PrefixIndex::Published::kStored) {
+        if (tiers_ != nullptr) tiers_->Published(table.blocks()[indexed]);
+        continue;
+      }
     } else {
       matched_.clear();
       index.Match(parent, {&key, 1}, tokens, &matched_);
@@ -116,12 +143,14 @@ void PrefixSharing::Describe(std::span<const std::unique_ptr<Sequence>> sequence
     SchedulerSequence& described = view->emplace_back();
     described.token_count = sequence.tokens().size();
     described.all_logits = sequence.wants_all_logits();
+    described.loading = sequence.sharing().load != kNoLoad;
     if (i < running_count) {
       described.computed_count = sequence.blocks().token_count();
       described.block_count = sequence.blocks().blocks().size();
       for (const BlockId block : sequence.blocks().blocks()) {
         if (std::exchange(counted_[size_t(block)], describe_count_) == describe_count_) continue;
-        described.own_block_count += cache_ == nullptr || !cache_->index().IsPinned(block);
+        described.own_block_count +=
+            cache_ == nullptr || !(cache_->index().IsPinned(block) || pool_.IsGuarded(block));
       }
     } else {
       UpdateKeys(sequence);
@@ -144,7 +173,7 @@ void PrefixSharing::DescribeCandidate(const Sequence& sequence, SchedulerSequenc
   view->block_count = matched_.size();
   for (const BlockId block : matched_) {
     if (std::exchange(counted_[size_t(block)], describe_count_) == describe_count_) continue;
-    view->own_block_count += pool_.ReferenceCount(block) == 0;
+    view->own_block_count += pool_.ReferenceCount(block) == 0 && !pool_.IsGuarded(block);
   }
 }
 

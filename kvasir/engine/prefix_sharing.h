@@ -20,19 +20,28 @@
 #include "kvasir/engine/sequence.h"
 #include "kvasir/kv/block_pool.h"
 #include "kvasir/kv/prefix_cache.h"
+#include "kvasir/kv/tier_manager.h"
 
 namespace kvasir {
 
 class PrefixSharing {
  public:
-  // `cache` may be null; both must outlive the object. `prompts_only`: blocks that hold generated
-  // tokens are not published, because reading the same tokens as a prompt would give other keys and
-  // values (block selection is for decode rows alone).
-  PrefixSharing(PrefixCache* cache, const BlockPool& pool, bool prompts_only = false);
+  // `cache` and `tiers` may be null; all must outlive the object. `prompts_only`: blocks that hold
+  // generated tokens are not published, because reading the same tokens as a prompt would give
+  // other keys and values (block selection is for decode rows alone).
+  PrefixSharing(PrefixCache* cache, TierManager* tiers, const BlockPool& pool,
+                bool prompts_only = false);
 
-  // Takes over what is known behind the complete blocks that the sequence holds. True when there
-  // was something.
-  bool Adopt(Sequence& sequence);
+  // Takes over what is known behind the complete blocks that the sequence holds.
+  struct Adopted {
+    size_t block_count = 0;
+    size_t loaded_block_count = 0;  // of these, from the store
+  };
+  Adopted Adopt(Sequence& sequence);
+
+  // What the sequence could take over if the cache had it, behind what it holds or, while it is not
+  // let in, could hold. Valid until the next change of the sequence.
+  WantedBlocks Missing(Sequence& sequence, bool let_in);
 
   // Publishes the complete blocks of the sequence, whose keys and values are computed. Where
   // another block is known with the same contents, the sequence holds that one from now on.
@@ -63,6 +72,7 @@ class PrefixSharing {
                   SchedulerSequence* view);
 
   PrefixCache* cache_;
+  TierManager* tiers_;
   const BlockPool& pool_;
   const bool prompts_only_;
   const size_t group_blocks_;  // KvBlockLayout::open_blocks

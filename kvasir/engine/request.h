@@ -48,6 +48,7 @@ struct SampledToken {
 struct PromptStats {
   size_t token_count = 0;
   size_t cached_token_count = 0;  // of these: found in the prefix cache, not computed
+  size_t loaded_token_count = 0;  // of the cached ones: found in a store, not in memory
   double queue_seconds = 0;       // from the request's arrival until it was let in
   double read_seconds = 0;        // from there to the first token
 };

@@ -36,7 +36,7 @@ class StepPlanner {
   // Preemption shortens the line while this walks along it.
   void ContinueDecodes() {
     for (size_t i = 0; i < plan_->running_count && rows_left_ > 0; ++i) {
-      if (IsDecode(state_.sequences[i])) Give(i, 1);
+      if (IsDecode(state_.sequences[i]) && !state_.sequences[i].loading) Give(i, 1);
     }
     if (!plan_->work.empty()) rows_left_ = std::min(rows_left_, state_.prompt_rows_max);
   }
@@ -72,13 +72,14 @@ class StepPlanner {
   }
 
  private:
-  // The prompts that do not wait for another sequence, the least to read first.
+  // The prompts that do not wait for another sequence or a store, the least to read first.
   void RankPrompts() {
     auto& prompts = plan_->prompts_by_urgency;
     prompts.clear();
     for (size_t i = 0; i < plan_->running_count; ++i) {
       const SchedulerSequence& s = state_.sequences[i];
       const size_t tokens = s.token_count - s.computed_count;
+      if (s.loading) continue;
       if (s.leader == kNoLeader && (tokens > 1 || RowsOf(i) == 0)) {
         prompts.emplace_back(tokens, i);
         continue;

@@ -16,12 +16,13 @@
 //      What either half does not need the other one takes.
 //
 // A prompt whose next block another sequence is about to compute (its leader) waits for that block
-// and gets no rows; its leader counts as being as short as the shortest that waits for it.
+// and gets no rows; its leader counts as being as short as the shortest that waits for it. One
+// whose next blocks are being loaded waits, too; when all that run do, the step has no work.
 //
 // When the pool is exhausted the youngest sequence that has no rows in this step yet gives its
 // blocks back, and computes them again later, or finds them in the cache. The oldest sequence is
 // never preempted and the pool holds at least one sequence of full length, so each step has at
-// least one row and every request finishes.
+// least one row, unless the oldest one loads, and every request finishes.
 
 #ifndef KVASIR_ENGINE_SCHEDULER_H_
 #define KVASIR_ENGINE_SCHEDULER_H_
@@ -51,12 +52,13 @@ struct SchedulerSequence {
   size_t computed_count =
       0;                   // of these, whose keys and values are in blocks; less than token_count
   size_t block_count = 0;  // those of computed_count tokens, shared ones included
-  // Of these, the blocks that no older sequence holds and no pin: preempting a sequence makes so
-  // many available, letting one in takes so many away.
+  // Of these, the blocks that no older sequence holds, no pin and no store: preempting a sequence
+  // makes so many available, letting one in takes so many away.
   size_t own_block_count = 0;
   size_t leader = kNoLeader;       // the older sequence that computes its next block
   size_t awaited_block_count = 0;  // blocks that it will take over from its leader
   bool all_logits = false;         // the logits of every row are wanted
+  bool loading = false;            // its next blocks are on their way from a store
 };
 
 struct SchedulerState {

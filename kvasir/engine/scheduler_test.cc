@@ -49,6 +49,17 @@ TEST(Scheduler, DecodesFirstThenPrompts) {
   EXPECT_EQ(plan.work, (std::vector<Work>{{1, 1}, {0, 40}, {2, 23}}));
 }
 
+TEST(Scheduler, ALoadingSequenceGetsNoRowsAndKeepsItsBlocks) {
+  SchedulerSequence loading = Computed(32, 200);
+  loading.loading = true;
+  EXPECT_EQ(ScheduleOf({loading, Computed(0, 40)}, 2, 20).work, (std::vector<Work>{{1, 40}}));
+  const StepPlan waits = ScheduleOf({loading}, 1, 20);
+  EXPECT_TRUE(waits.work.empty());
+  EXPECT_EQ(waits.running_count, 1u);
+  // It is let in like any other.
+  EXPECT_EQ(ScheduleOf({loading, Computed(0, 40)}, 0, 20).running_count, 2u);
+}
+
 TEST(Scheduler, HalfOfTheRowsForTheOldestPromptHalfForTheShortest) {
   const std::vector<SchedulerSequence> prompts = {Computed(0, 1000), Computed(0, 500),
                                                   Computed(30, 50), Computed(0, 300)};

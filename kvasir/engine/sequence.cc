@@ -32,12 +32,13 @@ void Sequence::Admit(Clock::time_point now) {
   prompt_stats_.queue_seconds = Seconds(now - arrival_);
 }
 
-size_t Sequence::ReportPrefill(bool cached) {
+size_t Sequence::ReportPrefill(bool cached, size_t loaded_count) {
   const size_t done = std::min(blocks_.token_count(), prompt_count_);
   if (done <= prefill_reported_count_) return 0;
   const size_t added = done - prefill_reported_count_;
   prefill_reported_count_ = done;
   if (cached) prompt_stats_.cached_token_count += added;
+  prompt_stats_.loaded_token_count += std::min(added, loaded_count);
   sink_->OnPrefillProgress(done, prompt_count_);
   return added;
 }

@@ -13,6 +13,7 @@
 #include "kvasir/base/status.h"
 #include "kvasir/engine/request.h"
 #include "kvasir/kv/block_key.h"
+#include "kvasir/kv/block_loader.h"
 #include "kvasir/kv/block_table.h"
 
 namespace kvasir {
@@ -44,6 +45,10 @@ class Sequence {
     size_t indexed_count =
         0;                  // leading blocks of the table that the index knows as these very ones
     bool orphaned = false;  // its blocks cannot be published any more
+    // What it waits for, kNoLoad: nothing; and whether it has asked since it was let in.
+    LoadId load = kNoLoad;
+    bool load_joined = false;
+    bool load_asked = false;
   };
   Sharing& sharing() { return sharing_; }
   const Sharing& sharing() const { return sharing_; }
@@ -53,8 +58,8 @@ class Sequence {
 
   // Tells the sink how much of the prompt is read, if that is more than it knows, and returns how
   // many tokens more: 0 when a preempted sequence computes again what it has lost. `cached`: they
-  // came from the cache.
-  size_t ReportPrefill(bool cached);
+  // came from the cache, at most `loaded_count` of them from a store.
+  size_t ReportPrefill(bool cached, size_t loaded_count = 0);
 
   // Whether the logits of every row are wanted, because the prompt's logprobs are not complete.
   bool wants_all_logits() const {

@@ -1,5 +1,6 @@
 #include "kvasir/kv/block_pool.h"
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -33,6 +34,7 @@ Result<std::unique_ptr<BlockPool>> BlockPool::Create(const KvBlockLayout& layout
   }
   pool->references_.assign(block_count, 0);
   pool->kept_.assign(block_count, false);
+  pool->guarded_.assign(block_count, false);
   pool->allocation_counts_.assign(block_count, 0);
   // Filled backwards, so that a fresh pool hands out its blocks in rising order.
   pool->free_.reserve(block_count);
@@ -41,7 +43,7 @@ Result<std::unique_ptr<BlockPool>> BlockPool::Create(const KvBlockLayout& layout
 }
 
 void BlockPool::SetKeeper(BlockKeeper* keeper) {
-  KVASIR_CHECK(kept_count_ == 0);
+  KVASIR_CHECK(std::find(kept_.begin(), kept_.end(), true) == kept_.end());
   keeper_ = keeper;
 }
 
@@ -49,7 +51,8 @@ Result<BlockId> BlockPool::Allocate() {
   if (available_count() == 0) {
     return ResourceExhausted("all " + std::to_string(block_count()) + " KV blocks are in use");
   }
-  if (free_.empty()) FreeKept(keeper_->Evict());
+  // What has a guard frees no memory when it is given up. The others can all be given up in turn.
+  while (free_.empty()) FreeKept(keeper_->Evict());
   const BlockId block = free_.back();
   free_.pop_back();
   references_[size_t(block)] = 1;
@@ -61,7 +64,7 @@ void BlockPool::Reference(BlockId block) {
   if (ReferenceCount(block) == 0) {
     KVASIR_CHECK(kept_[size_t(block)]);
     kept_[size_t(block)] = false;
-    --kept_count_;
+    kept_count_ -= !IsGuarded(block);
     keeper_->TakeBack(block);
   }
   ++references_[size_t(block)];
@@ -70,19 +73,38 @@ void BlockPool::Reference(BlockId block) {
 void BlockPool::Release(BlockId block) {
   KVASIR_CHECK(ReferenceCount(block) >= 1);
   if (--references_[size_t(block)] > 0) return;
-  if (keeper_ != nullptr && keeper_->KeepReleased(block)) {
-    kept_[size_t(block)] = true;
-    ++kept_count_;
-  } else {
-    free_.push_back(block);
-  }
+  kept_[size_t(block)] = keeper_ != nullptr && keeper_->KeepReleased(block);
+  if (!IsGuarded(block)) MakeAvailable(block);
 }
 
 void BlockPool::FreeKept(BlockId block) {
   KVASIR_CHECK(ReferenceCount(block) == 0 && kept_[size_t(block)]);
   kept_[size_t(block)] = false;
+  if (IsGuarded(block)) return;
   --kept_count_;
   free_.push_back(block);
+}
+
+void BlockPool::Guard(BlockId block) {
+  KVASIR_CHECK((ReferenceCount(block) > 0 || kept_[size_t(block)]) && !IsGuarded(block));
+  kept_count_ -= kept_[size_t(block)];
+  guarded_[size_t(block)] = true;
+  ++guarded_count_;
+}
+
+void BlockPool::Unguard(BlockId block) {
+  KVASIR_CHECK(IsGuarded(block));
+  guarded_[size_t(block)] = false;
+  --guarded_count_;
+  if (ReferenceCount(block) == 0) MakeAvailable(block);
+}
+
+void BlockPool::MakeAvailable(BlockId block) {
+  if (kept_[size_t(block)]) {
+    ++kept_count_;
+  } else {
+    free_.push_back(block);
+  }
 }
 
 uint32_t BlockPool::ReferenceCount(BlockId block) const {

@@ -3,6 +3,10 @@
 // (count >= 1), kept (nobody holds it, but the keeper wants its contents) or free. Only a block
 // with count 1 that was not published may be written. The whole arena is reserved at creation: its
 // size is a bound. Engine thread only.
+//
+// A store that reads a block's bytes on another thread guards it meanwhile: its memory is given to
+// nobody. A guard is not a hold: it says nothing of the blocks before it, and the keeper may give
+// the block up as if there were none.
 
 #ifndef KVASIR_KV_BLOCK_POOL_H_
 #define KVASIR_KV_BLOCK_POOL_H_
@@ -49,9 +53,10 @@ class BlockPool {
   const OpenBlocks& open_blocks() const { return open_blocks_; }
   size_t block_count() const { return references_.size(); }
   size_t free_count() const { return free_.size(); }
-  size_t kept_count() const { return kept_count_; }
-  // Blocks that Allocate can give out: free and kept ones.
+  size_t kept_count() const { return kept_count_; }  // those with a guard are not counted
+  // Blocks that Allocate can give out: free and kept ones, without guards.
   size_t available_count() const { return free_.size() + kept_count_; }
+  size_t guarded_count() const { return guarded_count_; }
 
   // Who decides from now on; null (as at first): every block is free when its last holder lets go.
   // REQUIRES that no block is kept.
@@ -67,6 +72,11 @@ class BlockPool {
   // The keeper gives up `block` by itself. REQUIRES a kept block.
   void FreeKept(BlockId block);
   uint32_t ReferenceCount(BlockId block) const;
+  // Until Unguard the block's bytes stay as they are, whoever lets go of it. REQUIRES a complete
+  // block that is held or kept, and no guard yet.
+  void Guard(BlockId block);
+  void Unguard(BlockId block);
+  bool IsGuarded(BlockId block) const { return guarded_[size_t(block)]; }
   // How often each block was handed out by Allocate, [block_count()]: what somebody knows of a
   // block's bytes beside the blocks holds no longer than its number stays. Valid as long as the
   // pool.
@@ -75,6 +85,9 @@ class BlockPool {
  private:
   BlockPool() = default;
 
+  // A block without holders and guards joins the kept or the free ones.
+  void MakeAvailable(BlockId block);
+
   KvBlockLayout layout_;
   AlignedBuffer arena_;
   OpenBlocks open_blocks_;
@@ -82,7 +95,9 @@ class BlockPool {
   std::vector<uint32_t> references_;         // by block
   std::vector<uint64_t> allocation_counts_;  // by block
   std::vector<bool> kept_;                   // by block
-  size_t kept_count_ = 0;
+  std::vector<bool> guarded_;                // by block
+  size_t kept_count_ = 0;                    // of the kept ones without a guard
+  size_t guarded_count_ = 0;
   std::vector<BlockId> free_;  // a stack: the block used last is the warmest
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <set>
+#include <vector>
 
 namespace kvasir {
 namespace {
@@ -72,6 +73,58 @@ TEST(BlockPoolTest, BlocksAreAlignedAndDisjoint) {
     EXPECT_EQ((*pool)->base()[block * block_bytes], std::byte(block + 1));
     EXPECT_EQ((*pool)->base()[(block + 1) * block_bytes - 1], std::byte(block + 1));
   }
+}
+
+// A keeper that keeps everything, and gives up what was released first.
+class KeepAll final : public BlockKeeper {
+ public:
+  bool KeepReleased(BlockId block) override { return kept.push_back(block), true; }
+  void TakeBack(BlockId block) override { std::erase(kept, block); }
+  BlockId Evict() override {
+    const BlockId block = kept.front();
+    kept.erase(kept.begin());
+    return block;
+  }
+  std::vector<BlockId> kept;
+};
+
+TEST(BlockPoolTest, AGuardedBlockIsGivenToNobody) {
+  const auto pool = BlockPool::Create(SmallLayout(), 3).value();
+  KeepAll keeper;
+  pool->SetKeeper(&keeper);
+  for (BlockId block = 0; block < 3; ++block) ASSERT_EQ(pool->Allocate().value(), block);
+  pool->Guard(0);  // while it is held
+  for (BlockId block = 0; block < 3; ++block) pool->Release(block);
+  pool->Guard(1);  // while it is kept
+  EXPECT_EQ(pool->guarded_count(), 2u);
+  EXPECT_EQ(pool->available_count(), 1u);
+  // The keeper gives up 0 and 1 first, which bring nothing.
+  EXPECT_EQ(pool->Allocate().value(), 2);
+  EXPECT_EQ(pool->Allocate().status().code(), StatusCode::kResourceExhausted);
+  pool->Unguard(1);
+  EXPECT_EQ(pool->Allocate().value(), 1);
+  pool->Unguard(0);
+  EXPECT_EQ(pool->Allocate().value(), 0);
+  EXPECT_EQ(pool->guarded_count(), 0u);
+  pool->SetKeeper(nullptr);
+}
+
+TEST(BlockPoolTest, AGuardedBlockMayBeTakenAgain) {
+  const auto pool = BlockPool::Create(SmallLayout(), 1).value();
+  KeepAll keeper;
+  pool->SetKeeper(&keeper);
+  ASSERT_EQ(pool->Allocate().value(), 0);
+  pool->Release(0);
+  pool->Guard(0);
+  EXPECT_EQ(pool->kept_count(), 0u);
+  pool->Reference(0);
+  pool->Unguard(0);
+  EXPECT_EQ(pool->available_count(), 0u);
+  pool->Release(0);
+  EXPECT_EQ(pool->kept_count(), 1u);
+  pool->FreeKept(0);
+  keeper.kept.clear();
+  pool->SetKeeper(nullptr);
 }
 
 TEST(BlockPoolDeathTest, ReferenceAndReleaseNeedAHolder) {

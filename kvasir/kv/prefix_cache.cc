@@ -121,14 +121,86 @@ CachedPrefix PrefixCache::Describe(BlockId block, size_t token_count_max) const 
   return prefix;
 }
 
-BlockId PrefixCache::LastCachedBlock(std::span<const TokenId> tokens, std::string_view salt) const {
+std::vector<BlockKey> PrefixCache::Keys(std::span<const TokenId> tokens,
+                                        std::string_view salt) const {
   std::vector<BlockKey> keys;
   BlockKey key = RootKey(fingerprint_, salt);
   for (size_t first = 0; first + kKvBlockTokens <= tokens.size(); first += kKvBlockTokens) {
     keys.push_back(key = NextKey(key, tokens.subspan(first, kKvBlockTokens)));
   }
+  return keys;
+}
+
+std::vector<BlockKey> PrefixCache::KeysOfPrefix(std::string_view id) const {
+  std::vector<BlockKey> keys;
+  const auto key = KeyFromHex(id);
+  BlockId block = key ? index_.Find(*key) : kNoBlock;
+  for (; block != kNoBlock; block = index_.entry(block).parent) {
+    keys.push_back(index_.entry(block).key);
+  }
+  std::reverse(keys.begin(), keys.end());
+  return keys;
+}
+
+std::vector<BlockKey> PrefixCache::KeysBehind(std::string_view id) const {
+  const auto key = KeyFromHex(id);
+  const BlockId first = key ? index_.Find(*key) : kNoBlock;
+  if (first == kNoBlock) return {};
+  // Parents have lower depths than what follows them.
   std::vector<BlockId> blocks;
-  index_.Match(kNoBlock, keys, tokens, &blocks);
+  for (BlockId block = 0; size_t(block) < pool_.block_count(); ++block) {
+    if (index_.Knows(block)) blocks.push_back(block);
+  }
+  std::stable_sort(blocks.begin(), blocks.end(), [&](BlockId a, BlockId b) {
+    return index_.entry(a).depth < index_.entry(b).depth;
+  });
+  std::vector<bool> behind(pool_.block_count(), false);
+  std::vector<BlockKey> keys;
+  for (const BlockId block : blocks) {
+    const PrefixIndex::Entry& entry = index_.entry(block);
+    const bool follows = entry.parent != kNoBlock && behind[size_t(entry.parent)];
+    if (block != first && !follows) continue;
+    behind[size_t(block)] = true;
+    keys.push_back(entry.key);
+  }
+  return keys;
+}
+
+MissReason PrefixCache::ExplainMiss(std::span<const TokenId> tokens, std::string_view salt) const {
+  const BlockId last = LastCachedBlock(tokens, salt);
+  const size_t known =
+      last == kNoBlock ? 0 : (size_t{index_.entry(last).depth} + 1) * kKvBlockTokens;
+  if (tokens.empty() || known + kKvBlockTokens > tokens.size() - 1) return {};
+  MissReason reason = {.kind = MissReason::Kind::kEnd};
+  size_t common_most = 0;
+  for (BlockId block = 0; size_t(block) < pool_.block_count(); ++block) {
+    if (!index_.Knows(block)) continue;
+    const PrefixIndex::Entry& entry = index_.entry(block);
+    if (entry.parent == kNoBlock && entry.salt != salt) {
+      const BlockId other = LastCachedBlock(tokens, entry.salt);
+      if (other == kNoBlock) continue;
+      const size_t count = (size_t{index_.entry(other).depth} + 1) * kKvBlockTokens;
+      if (count <= std::max(known, reason.other_salt_token_count)) continue;
+      reason.kind = MissReason::Kind::kSalt;
+      reason.other_salt_token_count = count;
+    } else if (entry.parent == last && entry.salt == salt) {
+      const auto ahead = tokens.subspan(known, kKvBlockTokens);
+      const auto differs = std::mismatch(ahead.begin(), ahead.end(), entry.tokens.begin());
+      const size_t common = size_t(differs.first - ahead.begin());
+      if (common == kKvBlockTokens || (reason.token != kNoToken && common <= common_most)) continue;
+      common_most = common;
+      if (reason.kind == MissReason::Kind::kEnd) reason.kind = MissReason::Kind::kToken;
+      reason.token_index = known + common;
+      reason.token = *differs.first;
+      reason.cached_token = *differs.second;
+    }
+  }
+  return reason;
+}
+
+BlockId PrefixCache::LastCachedBlock(std::span<const TokenId> tokens, std::string_view salt) const {
+  std::vector<BlockId> blocks;
+  index_.Match(kNoBlock, Keys(tokens, salt), tokens, &blocks);
   return blocks.empty() ? kNoBlock : blocks.back();
 }
 

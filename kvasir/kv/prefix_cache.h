@@ -28,6 +28,20 @@ struct CachedPrefix {
   std::vector<TokenId> tokens;  // the first ones, as many as were asked for
 };
 
+struct MissReason {
+  enum class Kind {
+    kNone,   // every complete block before the last token is cached
+    kToken,  // a cached prefix goes on otherwise from token `token_index` on
+    kSalt,   // more of it is cached under another salt
+    kEnd,    // nothing cached goes on behind the prefix: never computed, or evicted
+  };
+  Kind kind = Kind::kNone;
+  size_t token_index = 0;             // kToken: the first that differs
+  TokenId token = kNoToken;           // there, of the prompt
+  TokenId cached_token = kNoToken;    // there, of the nearest cached prefix
+  size_t other_salt_token_count = 0;  // kSalt: tokens cached under it
+};
+
 struct PrefixCacheStats {
   size_t block_count = 0;  // findable, held by requests or not
   size_t block_bytes = 0;  // of one block
@@ -47,6 +61,14 @@ class PrefixCache {
   // What the cache knows of the beginning of `tokens`: the longest cached prefix, with no tokens
   // when there is none.
   CachedPrefix Lookup(std::span<const TokenId> tokens, std::string_view salt) const;
+  // Why the longest cached prefix of `tokens` is no longer, as far as memory tells.
+  MissReason ExplainMiss(std::span<const TokenId> tokens, std::string_view salt) const;
+  // The keys of the complete blocks of `tokens`.
+  std::vector<BlockKey> Keys(std::span<const TokenId> tokens, std::string_view salt) const;
+  // Those of the cached prefix `id`, the first block first; none for an unknown id.
+  std::vector<BlockKey> KeysOfPrefix(std::string_view id) const;
+  // Those of the last block of the prefix `id` and of all cached blocks that continue it.
+  std::vector<BlockKey> KeysBehind(std::string_view id) const;
   // Keeps the longest cached prefix of `tokens` until Unpin, whatever else needs memory. kNotFound
   // when no block of it is cached; kResourceExhausted beyond the maximum, with the numbers. A
   // prefix that is pinned already stays pinned once.

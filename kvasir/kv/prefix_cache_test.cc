@@ -80,6 +80,37 @@ TEST_F(PrefixCacheTest, RefusesPinsByName) {
             "the prefix has 2 blocks that are not pinned yet, 3 of at most 4 are pinned already");
 }
 
+TEST_F(PrefixCacheTest, ExplainsMisses) {
+  using Kind = MissReason::Kind;
+  Store(Sequence(64), "a");
+  EXPECT_EQ(cache_.ExplainMiss(Sequence(65), "a").kind, Kind::kNone);
+  EXPECT_EQ(cache_.ExplainMiss(Sequence(200), "a").kind, Kind::kEnd);
+  EXPECT_EQ(cache_.ExplainMiss(Sequence(200, 900), "a").kind, Kind::kToken);
+  std::vector<TokenId> changed = Sequence(65);
+  changed[40] = 7000;
+  const MissReason token = cache_.ExplainMiss(changed, "a");
+  EXPECT_EQ(token.kind, Kind::kToken);
+  EXPECT_EQ(token.token_index, 40u);
+  EXPECT_EQ(token.token, 7000);
+  EXPECT_EQ(token.cached_token, Sequence(65)[40]);
+  const MissReason salt = cache_.ExplainMiss(Sequence(65), "b");
+  EXPECT_EQ(salt.kind, Kind::kSalt);
+  EXPECT_EQ(salt.other_salt_token_count, 64u);
+}
+
+TEST_F(PrefixCacheTest, NamesTheKeysOfAPrefixAndOfWhatFollows) {
+  Store(Sequence(96));
+  std::vector<TokenId> branch = Sequence(64);
+  branch[50] = 7000;
+  Store(branch);
+  const std::vector<BlockKey> keys = cache_.Keys(Sequence(100), "");
+  ASSERT_EQ(keys.size(), 3u);
+  EXPECT_EQ(cache_.KeysOfPrefix(ToHex(keys[1])), (std::vector<BlockKey>{keys[0], keys[1]}));
+  EXPECT_EQ(cache_.KeysBehind(ToHex(keys[1])), (std::vector<BlockKey>{keys[1], keys[2]}));
+  EXPECT_EQ(cache_.KeysBehind(ToHex(keys[0])).size(), 4u);
+  EXPECT_TRUE(cache_.KeysBehind("no such id").empty());
+}
+
 TEST_F(PrefixCacheTest, ListsAndDrops) {
   Store(Sequence(64), "a");
   Store(Sequence(40, 500), "b");

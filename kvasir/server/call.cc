@@ -115,6 +115,7 @@ void Call::Done(int status, const GenerationSummary* summary, std::string_view e
   if (summary != nullptr) {
     line["prompt_tokens"] = summary->prompt_tokens;
     line["cached_tokens"] = summary->cached_tokens;
+    line["disk_tokens"] = summary->disk_tokens;
     line["completion_tokens"] = summary->completion_tokens;
     line["finish"] = status == kClientLeft ? "client_left" : summary->finish_reason;
     line["queue_ms"] = Rounded(summary->queue_seconds);

@@ -192,6 +192,7 @@ void Generation::OnPromptRead(size_t index, const PromptStats& stats) {
   Choice& choice = choices_[index];
   choice.read = true;
   choice.cached_tokens = stats.cached_token_count;
+  choice.disk_tokens = stats.loaded_token_count;
   queue_seconds_ = std::max(queue_seconds_, stats.queue_seconds);
   BeginChoice(index);
 }
@@ -250,6 +251,7 @@ void Generation::BeginChoice(size_t index) {
     if (!stream_begun_) {
       HttpResponse head = StreamHead();
       head.headers.push_back({"X-Kvasir-Cached-Tokens", std::to_string(choice.cached_tokens)});
+      head.headers.push_back({"X-Kvasir-Disk-Tokens", std::to_string(choice.disk_tokens)});
       call_->writer().PrepareStream(std::move(head));
     }
     const std::string first = format_->FirstChunk(index);
@@ -315,6 +317,7 @@ void Generation::FinishReply() {
       [self = shared_from_this(), summary, usage, replies = std::move(replies)] {
         HttpResponse response;
         response.headers.push_back({"X-Kvasir-Cached-Tokens", std::to_string(usage.cached_tokens)});
+        response.headers.push_back({"X-Kvasir-Disk-Tokens", std::to_string(usage.disk_tokens)});
         response.body = self->format_->Whole(replies, usage);
         self->call_->Respond(std::move(response), &summary);
       });
@@ -342,12 +345,15 @@ ReplyUsage Generation::Usage() const {
     // The other choices found what the first one left: the prompt was cached as far as the least
     // of them says.
     size_t cached_tokens = choices_[i].cached_tokens;
+    size_t disk_tokens = 0;
     for (size_t k = i; k < i + per_prompt; ++k) {
       cached_tokens = std::min(cached_tokens, choices_[k].cached_tokens);
+      disk_tokens = std::max(disk_tokens, choices_[k].disk_tokens);
     }
     const size_t prompt_tokens = PromptOf(i).tokens.size();
     usage.prompt_tokens += prompt_tokens;
     usage.cached_tokens += cached_tokens;
+    usage.disk_tokens += std::min(disk_tokens, cached_tokens);
     const size_t whole_blocks = prompt_tokens / kKvBlockTokens * kKvBlockTokens;  // in tokens
     if (options_.params.cache_write) {
       usage.cache_write_tokens += whole_blocks - std::min(whole_blocks, cached_tokens);
@@ -371,6 +377,7 @@ GenerationSummary Generation::Summary() const {
   GenerationSummary summary;
   summary.prompt_tokens = usage.prompt_tokens;
   summary.cached_tokens = usage.cached_tokens;
+  summary.disk_tokens = usage.disk_tokens;
   summary.completion_tokens = usage.completion_tokens;
   summary.queue_seconds = queue_seconds_;
   summary.first_token_seconds = first_token_seconds_;

@@ -52,6 +52,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     AnswerPiece echo;            // the prompt, until the first token
     size_t sent_characters = 0;  // of a streamed one
     size_t cached_tokens = 0;
+    size_t disk_tokens = 0;
     bool read = false;      // its prompt
     bool finished = false;  // also: never submitted
     RequestId id = 0;       // 0 = not submitted yet

@@ -33,6 +33,7 @@ void HandleOpenApi(std::shared_ptr<Call> call);
 // cache_handlers.cc
 void HandleCacheStats(std::shared_ptr<Call> call);
 void HandleCacheLookup(std::shared_ptr<Call> call);
+void HandleCacheWarm(std::shared_ptr<Call> call);
 void HandleCacheList(std::shared_ptr<Call> call);
 void HandleCachePin(std::shared_ptr<Call> call);
 void HandleCacheUnpin(std::shared_ptr<Call> call);    // /v1/kv/pins/{id}

@@ -1,5 +1,6 @@
 // What a server says about itself: health, models, metrics, version, its own description.
 
+#include <optional>
 #include <utility>
 
 #include "kvasir/server/handlers.h"
@@ -51,13 +52,18 @@ void HandleMetrics(std::shared_ptr<Call> call) {
   const ServerContext& context = call->context();
   EngineStats stats;
   const ServedModel* model = context.model;
-  if (model != nullptr) stats = model->loop().stats();
+  std::optional<StoreStats> store;
+  if (model != nullptr) {
+    stats = model->loop().stats();
+    store = model->loop().store_stats();
+  }
   const HttpServer* http = context.http;
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = context.metrics.Render(model == nullptr ? nullptr : &stats,
-                                         http == nullptr ? 0 : http->connection_count(),
-                                         context.UptimeSeconds(), context.options.version);
+  response.body =
+      context.metrics.Render(model == nullptr ? nullptr : &stats, store ? &*store : nullptr,
+                             http == nullptr ? 0 : http->connection_count(),
+                             context.UptimeSeconds(), context.options.version);
   call->Respond(std::move(response));
 }
 

@@ -14,6 +14,7 @@
 
 #include "kvasir/base/histogram.h"
 #include "kvasir/engine/engine_stats.h"
+#include "kvasir/store/store_stats.h"
 
 namespace kvasir {
 
@@ -29,6 +30,7 @@ inline constexpr double kTokenCountBounds[] = {1,    4,    16,   64,    128,   2
 struct GenerationSummary {
   size_t prompt_tokens = 0;
   size_t cached_tokens = 0;
+  size_t disk_tokens = 0;  // of the cached ones
   size_t completion_tokens = 0;
   std::string finish_reason;  // "stop", "length", "cancelled", "deadline", "error", "refused"
   double queue_seconds = 0;
@@ -43,9 +45,9 @@ class ServerMetrics {
   void CountRefusal(std::string_view reason);  // "queue_full", "rate_limit", ...
   void CountUnknownMember();
 
-  // The whole page. `engine` is null while the model is being loaded.
-  std::string Render(const EngineStats* engine, size_t connection_count, double uptime_seconds,
-                     std::string_view version) const;
+  // The whole page. `engine` is null while the model is being loaded, `store` without one.
+  std::string Render(const EngineStats* engine, const StoreStats* store, size_t connection_count,
+                     double uptime_seconds, std::string_view version) const;
 
  private:
   mutable std::mutex mutex_;

@@ -257,6 +257,8 @@ void AddCachePaths(const ApiDescription& api, Json* paths) {
   (*paths)["/v1/kv/lookup"]["post"] = WithBody(
       Operation("How much of a prompt is cached.", JsonContent(Ref("Prefix")), "admin", true),
       prefix);
+  (*paths)["/v1/kv/warm"]["post"] = WithBody(
+      Operation("Loads a prompt from disk.", JsonContent(AnyObject()), "admin", true), prefix);
   Json list = Operation("Cached prefixes, the most recently used first.",
                         JsonContent(Ref("PrefixList")), "admin", false);
   list["parameters"] = {

@@ -18,12 +18,13 @@ Json LogprobNumber(float logprob) {
 }
 
 Json UsageJson(const ReplyUsage& usage) {
-  return {
-      {"prompt_tokens", usage.prompt_tokens},
-      {"completion_tokens", usage.completion_tokens},
-      {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
-      {"prompt_tokens_details",
-       {{"cached_tokens", usage.cached_tokens}, {"cache_write_tokens", usage.cache_write_tokens}}}};
+  return {{"prompt_tokens", usage.prompt_tokens},
+          {"completion_tokens", usage.completion_tokens},
+          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+          {"prompt_tokens_details",
+           {{"cached_tokens", usage.cached_tokens},
+            {"disk_tokens", usage.disk_tokens},
+            {"cache_write_tokens", usage.cache_write_tokens}}}};
 }
 
 Json TokenIds(const std::vector<ShownToken>& tokens) {

@@ -18,6 +18,7 @@ namespace kvasir {
 struct ReplyUsage {
   size_t prompt_tokens = 0;
   size_t cached_tokens = 0;       // of the prompt: found in the cache
+  size_t disk_tokens = 0;         // of the cached ones: on disk, not in memory
   size_t cache_write_tokens = 0;  // of the prompt: left in the cache, newly
   size_t completion_tokens = 0;
 };

@@ -25,6 +25,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/openapi.json", RouteAccess::kOpen, false, HandleOpenApi},
     {"GET", "/v1/kv/stats", RouteAccess::kAdmin, false, HandleCacheStats},
     {"POST", "/v1/kv/lookup", RouteAccess::kAdmin, false, HandleCacheLookup},
+    {"POST", "/v1/kv/warm", RouteAccess::kAdmin, false, HandleCacheWarm},
     {"GET", "/v1/kv/prefixes", RouteAccess::kAdmin, false, HandleCacheList},
     {"DELETE", "/v1/kv/prefixes", RouteAccess::kAdmin, false, HandleCacheDropAll},
     {"DELETE", "/v1/kv/prefixes/", RouteAccess::kAdmin, false, HandleCacheDrop},

@@ -58,6 +58,12 @@ Status CheckRegular(const std::string& path) {
 
 }  // namespace
 
+std::vector<std::string> Checkpoint::file_paths() const {
+  std::vector<std::string> paths;
+  for (const MappedFile& file : files_) paths.push_back(file.path());
+  return paths;
+}
+
 uint64_t Checkpoint::tensor_bytes() const {
   uint64_t byte_count = 0;
   for (const auto& [key, tensor] : tensors_) byte_count += tensor.bytes.size();

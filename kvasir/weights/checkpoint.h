@@ -61,6 +61,8 @@ class Checkpoint {
   const ModelSpec& spec() const { return spec_; }
   const TokenizerData& tokenizer() const { return tokenizer_; }
   const std::string& path() const { return path_; }
+  // Of the files that hold the tensors; none when it was made from bytes in memory.
+  std::vector<std::string> file_paths() const;
   // "GGUF v3" or "Hugging Face, 2 shards": for `kvasir info`.
   const std::string& format_description() const { return format_description_; }
 

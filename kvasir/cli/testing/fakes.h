@@ -92,7 +92,11 @@ class FakeEngine : public Engine {
   }
   Status Check(const Request& request) const override { return OkStatus(); }
   EngineStats stats() const override { return {}; }
+  std::optional<std::chrono::steady_clock::time_point> NextStep() const override { return {}; }
+  void SetWaker(std::function<void()>) override {}
+  void Flush(std::chrono::steady_clock::time_point) override {}
   PrefixCache* prefix_cache() override { return nullptr; }
+  TierManager* tiers() override { return nullptr; }
   size_t context_tokens() const override { return 1024; }
 
   Status submit_status;           // what Submit says

@@ -4,6 +4,7 @@
 
 Tests that need the default model are skipped when it is not there.
 """
+import hashlib
 import json
 import math
 import os
@@ -35,6 +36,67 @@ def run(*arguments, stdin=subprocess.DEVNULL, text=None, environment=None):
     done.stdout = done.stdout.decode()  # strict: what comes out is UTF-8
     done.stderr = done.stderr.decode()
     return done
+
+
+class Cache(unittest.TestCase):
+    """`kvasir cache` on a directory, with the record that tests/oracle/record_golden.py made."""
+
+    def setUp(self):
+        self.golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "oracle/record_golden.bin")
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.key = hashlib.sha256(b"key").hexdigest()
+
+    def cache(self, command, *arguments, code=0):
+        done = run("cache", command, self.directory, *arguments)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done
+
+    def test_a_record_and_its_life(self):
+        self.assertIn("1 records imported", self.cache("import", self.golden).stdout)
+        self.assertEqual(json.loads(self.cache("stat", "--json").stdout)["records"], 1)
+        listed = json.loads(self.cache("ls", "--json").stdout)
+        self.assertEqual([r["key"] for r in listed], [self.key])
+        record = json.loads(self.cache("lookup", self.key[:8], "--json").stdout)
+        self.assertEqual(record["tokens"], [3 * i - 1 for i in range(32)])
+        self.assertEqual(record["parent"], hashlib.sha256(b"parent").hexdigest())
+        self.cache("verify")
+        self.cache("pin", self.key)
+        self.assertTrue(json.loads(self.cache("ls", "--json").stdout)[0]["pinned"])
+        self.cache("unpin", self.key[:12])
+        with tempfile.TemporaryDirectory() as other:
+            exported = os.path.join(other, "records")
+            self.assertIn("1 records exported", self.cache("export", exported).stdout)
+            self.assertEqual(os.path.getsize(exported), os.path.getsize(self.golden))
+        self.cache("gc")
+        self.assertIn("1 records removed", self.cache("rm", self.key).stdout)
+        self.assertEqual(json.loads(self.cache("ls", "--json").stdout), [])
+
+    def test_why_it_is_a_miss(self):
+        self.cache("import", self.golden)
+        tokens = ",".join(str(abs(3 * i - 1)) for i in range(32))
+        done = self.cache("lookup", self.key, "--tokens", tokens, code=2)
+        self.assertIn("the record is of token -1 at position 64, not 1", done.stderr)
+        done = self.cache("lookup", self.key, "--tenant", "0" * 64, code=2)
+        self.assertIn("the record is of another tenant", done.stderr)
+        self.cache("lookup", "ffff", code=2)
+
+    def test_damage_has_an_exit_code(self):
+        self.cache("import", self.golden)
+        segment = os.path.join(self.directory, "segment-00000001")
+        with open(segment, "r+b") as file:
+            file.seek(4096 + 4096 + 100)
+            file.write(b"damage")
+        self.assertIn("1 records are bad", self.cache("verify", code=2).stderr)
+        self.cache("verify", "--repair")
+        self.cache("verify")
+
+    def test_refusals(self):
+        missing = run("cache", "stat", "/no/such/directory")
+        self.assertEqual(missing.returncode, 2, missing.stderr)
+        self.assertIn("/no/such/directory", missing.stderr)
+        self.assertIn("needs either a KEY or --tenant", self.cache("rm", code=2).stderr)
+        self.assertIn("/etc/passwd at byte 0: ", self.cache("import", "/etc/passwd", code=2).stderr)
 
 
 class Refusals(unittest.TestCase):

@@ -31,7 +31,8 @@ CommandFunction AddEvalSelectCommand(CLI::App& parent);
 CommandFunction AddKvCalibrateCommand(CLI::App& parent);
 CommandFunction AddQuantizeCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);
-// A group: its own commands are below it.
+// Groups: their own commands are below them.
+CommandFunction AddCacheCommand(CLI::App& parent);
 CommandFunction AddAttentionCommand(CLI::App& parent);
 
 }  // namespace kvasir

@@ -41,6 +41,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"kv-calibrate", AddKvCalibrateCommand},
     {"quantize", AddQuantizeCommand},
     {"tokenize", AddTokenizeCommand},
+    {"cache", AddCacheCommand},
     {"attention", AddAttentionCommand},
 };
 

@@ -78,9 +78,11 @@ Result<SegmentFile> OpenSegmentFile(DiskDirectory& directory, FileOps& ops, uint
   return segment;
 }
 
-// Replays the index file: records into `index`, and up to where each segment is accounted for.
+// Replays the index file: records into `index`, up to where each segment is accounted for, and
+// which are gone.
 void Replay(const IndexContents& contents, RecordIndex& index,
-            std::unordered_map<uint32_t, uint64_t>& known_ends, RecoveredDisk& disk) {
+            std::unordered_map<uint32_t, uint64_t>& known_ends, std::set<uint32_t>& gone_segments,
+            RecoveredDisk& disk) {
   disk.index_whole = contents.whole;
   disk.generation = contents.header.generation;
   disk.next_segment = std::max(disk.next_segment, contents.header.next_segment);
@@ -106,13 +108,15 @@ void Replay(const IndexContents& contents, RecordIndex& index,
         end = std::max(end, offset);
         break;
       case IndexEntryKind::kSegmentGone:
+        gone_segments.insert(entry.segment);
         break;
     }
   }
 }
 
-// Records that cannot be where the index says.
-void DropImpossible(const RecoveredDisk& disk, RecordIndex& index) {
+// Records that cannot be where the index says, or went with their segment.
+void DropImpossible(const std::set<uint32_t>& gone_segments, RecordIndex& index,
+                    RecoveredDisk& disk) {
   std::unordered_map<uint32_t, uint64_t> ends;
   for (const SegmentFile& segment : disk.segments) ends[segment.id] = segment.end_bytes;
   const auto gone = index.EntriesIf([&](const IndexedRecord& record) {
@@ -120,7 +124,10 @@ void DropImpossible(const RecoveredDisk& disk, RecordIndex& index) {
     return end == ends.end() || record.page == 0 ||
            record.offset() + record.record_bytes() > end->second;
   });
-  for (const IndexEntry& entry : gone) index.Remove(entry.key);
+  for (const IndexEntry& entry : gone) {
+    index.Remove(entry.key);
+    disk.dropped_count += gone_segments.contains(entry.segment) ? 0 : 1;
+  }
 }
 
 }  // namespace
@@ -173,8 +180,14 @@ Result<uint64_t> ScanSegment(
 Result<RecoveredDisk> RecoverDisk(DiskDirectory& directory, FileOps& ops, RecordIndex& index) {
   RecoveredDisk disk;
   std::unordered_map<uint32_t, uint64_t> known_ends;
+  std::set<uint32_t> gone_segments;
   const Result<IndexContents> contents = ReadIndexFile(directory, ops);
-  if (contents.ok()) Replay(*contents, index, known_ends, disk);
+  if (contents.ok()) Replay(*contents, index, known_ends, gone_segments, disk);
+
+  // Marks stand in front of the records of a snapshot: without those they promise too much.
+  if (contents.ok() && contents->entries.size() < contents->header.snapshot_entry_count) {
+    known_ends.clear();
+  }
 
   KVASIR_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, directory.ListSegments());
   for (const uint32_t id : ids) {
@@ -183,7 +196,9 @@ Result<RecoveredDisk> RecoverDisk(DiskDirectory& directory, FileOps& ops, Record
     Result<SegmentFile> segment = OpenSegmentFile(directory, ops, id, &file_bytes);
     if (!segment.ok()) {
       // No segment of this version: nobody will ever read it, and it takes room.
-      if (directory.locked() && segment.status().code() == StatusCode::kDataLoss) {
+      const bool foreign = segment.status().code() == StatusCode::kDataLoss;
+      disk.foreign_count += foreign ? 1 : 0;
+      if (directory.locked() && foreign) {
         KVASIR_RETURN_IF_ERROR(directory.RemoveSegment(id));
       }
       continue;
@@ -206,7 +221,7 @@ Result<RecoveredDisk> RecoverDisk(DiskDirectory& directory, FileOps& ops, Record
     segment->physical_bytes = PhysicalFileBytes(segment->file->fd());
     disk.segments.push_back(std::move(*segment));
   }
-  DropImpossible(disk, index);
+  DropImpossible(gone_segments, index, disk);
   return disk;
 }
 

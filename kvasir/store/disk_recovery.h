@@ -34,6 +34,8 @@ struct RecoveredDisk {
   uint64_t next_sequence = 1;
   uint64_t generation = 0;
   uint64_t scanned_count = 0;  // records that the index file did not know
+  uint64_t dropped_count = 0;  // records of the index that cannot be where it says
+  uint64_t foreign_count = 0;  // files with a segment's name that are none
   bool index_whole = false;    // the index file was there and undamaged
 };
 

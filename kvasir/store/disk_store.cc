@@ -390,6 +390,29 @@ StoreStats DiskStore::stats() const {
   return stats;
 }
 
+DiskStore::Recovery DiskStore::recovery() const {
+  const std::lock_guard lock(mutex_);
+  return recovery_;
+}
+
+Result<std::vector<std::byte>> DiskStore::ReadUnchecked(const Digest& key) const {
+  std::shared_ptr<OpenFile> file;
+  uint64_t offset, record_bytes;
+  {
+    const std::lock_guard lock(mutex_);
+    const IndexedRecord* record = std::as_const(*index_).Find(key);
+    if (record == nullptr) return NoRecord();
+    file = segments_.at(record->segment).file;
+    offset = record->offset();
+    record_bytes = record->record_bytes();
+  }
+  const PageBuffer buffer(record_bytes);
+  const int64_t result = ReadPieces(ops_, file->fd(), {Piece(buffer.bytes())}, offset);
+  if (result < 0) return ErrnoStatus("read a record", result);
+  if (result > 0) return DataLoss("the segment ends within the record");
+  return std::vector<std::byte>(buffer.bytes().begin(), buffer.bytes().end());
+}
+
 void DiskStore::ForEach(const std::function<bool(const RecordInfo&)>& visit) const {
   std::vector<std::pair<uint64_t, RecordInfo>> infos;
   {

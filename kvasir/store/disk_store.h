@@ -86,8 +86,18 @@ class DiskStore final : public BlockStore {
   void ForEach(const std::function<bool(const RecordInfo&)>& visit) const override;
   Status Flush(StoreDeadline deadline) override;
 
-  // What recovery found that the index file did not know.
-  uint64_t scanned_count() const { return scanned_count_; }
+  // What recovery found at the last opening.
+  struct Recovery {
+    uint64_t scanned_count = 0;  // records that the index file did not know
+    uint64_t dropped_count = 0;  // records of the index file that are not there
+    uint64_t foreign_count = 0;  // files that are no segments
+    bool index_whole = false;
+  };
+  Recovery recovery() const;
+
+  // For tools: the bytes of a record as they lie in the file, unchecked. Waits for the device.
+  // kNotFound when there is none.
+  Result<std::vector<std::byte>> ReadUnchecked(const Digest& key) const;
 
   // Gives back the bytes of everything that is no record any more; returns how many.
   Result<uint64_t> CollectGarbage();
@@ -125,7 +135,8 @@ class DiskStore final : public BlockStore {
   Status CheckPutNow(const PutJob& job, bool* known);
   Result<SegmentFile> SegmentFor(uint64_t record_bytes);
   Status WriteRecordAt(const SegmentFile& segment, const PutJob& job, RecordHeader& header);
-  void NoteWriteFailure(int64_t negative_errno, const std::string& what);
+  // `negative_errno` tells a full device from others.
+  Status NoteWriteFailure(const Status& error, int64_t negative_errno = 0);
   void AppendToIndex(std::span<const IndexEntry> entries);
   Status WriteSnapshot();
   Status EnforceCap();
@@ -160,7 +171,8 @@ class DiskStore final : public BlockStore {
   uint32_t next_segment_ = 1;
   uint64_t next_sequence_ = 1;
   bool index_stale_ = false;  // the index file lacks something
-  int64_t refreshed_index_bytes_ = -1;
+  // File and size of the index that a reader has seen.
+  std::pair<uint64_t, int64_t> index_seen_ = {0, -1};
 
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable wake_;
@@ -178,7 +190,7 @@ class DiskStore final : public BlockStore {
   std::deque<Job> jobs_;
   StoreOperation operation_ = 0;
   bool stop_ = false;
-  uint64_t scanned_count_ = 0;
+  Recovery recovery_;
 
   std::unique_ptr<ReadQueue> reads_;
   std::thread writer_;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <future>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "kvasir/store/disk_store.h"
@@ -84,24 +85,28 @@ uint32_t DiskStore::ChooseVictim(double* worth_mean) const {
   });
   *worth_mean = byte_count == 0 ? 0 : worth / static_cast<double>(byte_count);
   uint32_t victim = 0;
-  double victim_worth = 0;
+  std::pair<bool, double> victim_rank;
   for (const auto& [id, segment] : segments_) {
     const Sum& sum = sums[id];
     const uint64_t bytes = segment.physical_bytes;
     if (bytes <= sum.kept_bytes || bytes - sum.kept_bytes < bytes / kGainShare) continue;
     // The one that is written to goes last.
-    const double segment_worth =
-        sum.worth / static_cast<double>(bytes) + (id == active_segment_ ? 1e9 : 0);
-    if (victim != 0 && segment_worth >= victim_worth) continue;
+    const std::pair rank(id == active_segment_, sum.worth / static_cast<double>(bytes));
+    if (victim != 0 && rank >= victim_rank) continue;
     victim = id;
-    victim_worth = segment_worth;
+    victim_rank = rank;
   }
   return victim;
 }
 
 bool DiskStore::EvictSegment() {
+  struct Moved {
+    bool kept = false;  // whatever it is worth
+    double worth = 0;
+    IndexEntry entry;
+  };
   SegmentFile segment;
-  std::vector<std::pair<double, IndexEntry>> moved;
+  std::vector<Moved> moved;
   {
     const std::lock_guard lock(mutex_);
     double worth_mean = 0;
@@ -114,16 +119,16 @@ bool DiskStore::EvictSegment() {
       const double worth = WorthOf(record, now_unix_ms);
       const bool kept = IsKept(record, now_unix_ms);
       if (!kept && (record.use_count == 0 || worth < kHotFactor * worth_mean)) return;
-      moved.emplace_back(kept ? 1e9 : worth, index_->EntryOf(record));
+      moved.push_back({kept, worth, index_->EntryOf(record)});
     });
   }
   if (segment.id == active_segment_) active_segment_ = 0;
-  std::sort(moved.begin(), moved.end(), [](const auto& a, const auto& b) {
-    return std::pair(-a.first, a.second.sequence) < std::pair(-b.first, b.second.sequence);
+  std::sort(moved.begin(), moved.end(), [](const Moved& a, const Moved& b) {
+    return std::tuple(!a.kept, -a.worth, a.entry.sequence) <
+           std::tuple(!b.kept, -b.worth, b.entry.sequence);
   });
   uint64_t hot_bytes = 0;
-  for (const auto& [worth, entry] : moved) {
-    const bool kept = worth == 1e9;
+  for (const auto& [kept, worth, entry] : moved) {
     if (!kept) hot_bytes += RecordBytes(entry.stored_bytes);
     if (hot_bytes > segment.physical_bytes / kMovedShare) break;
     // What is pinned must not be lost because the device fails just now.
@@ -131,7 +136,7 @@ bool DiskStore::EvictSegment() {
   }
   const Status removed = directory_.RemoveSegment(segment.id);
   if (!removed.ok()) {
-    NoteWriteFailure(-EIO, removed.message());
+    [[maybe_unused]] const Status noted = NoteWriteFailure(removed);
     return false;
   }
   {
@@ -170,7 +175,8 @@ bool DiskStore::MoveRecord(const SegmentFile& from, const IndexEntry& entry) {
   const int64_t written = WritePieces(ops_, to->file->fd(), {Piece(buffer.bytes())}, to->end_bytes);
   if (written != 0) {
     ops_.Truncate(to->file->fd(), to->end_bytes);
-    NoteWriteFailure(written, "move a record");
+    [[maybe_unused]] const Status noted =
+        NoteWriteFailure(ErrnoStatus("move a record", written), written);
     return false;
   }
   IndexEntry moved = entry;
@@ -278,6 +284,8 @@ void DiskStore::EraseTenant(const Digest& tenant, EraseDone done) {
     // What was dropped before may have been this tenant's.
     const Result<uint64_t> swept = SweepSegments();
     if (!swept.ok()) return done(swept.status());
+    // Their keys leave the index file, too; when that fails now, the next tick does it.
+    [[maybe_unused]] const Status snapshot = WriteSnapshot();
     const Status checked = CheckErased(*entries);
     done(checked.ok() ? Result<size_t>(entries->size()) : Result<size_t>(checked));
   });

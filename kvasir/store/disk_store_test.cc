@@ -43,7 +43,7 @@ TEST_P(DiskStoreBackends, GivesBackWhatWasPutAlsoAfterARestart) {
   }
   const auto store = OpenStore(options);
   ASSERT_NE(store, nullptr);
-  EXPECT_EQ(store->scanned_count(), 0u);
+  EXPECT_EQ(store->recovery().scanned_count, 0u);
   for (const TestBlock& block : blocks) EXPECT_TRUE(GetBlock(*store, block).ok());
   std::vector<Digest> keys;
   for (const TestBlock& block : blocks) keys.push_back(block.key());
@@ -293,7 +293,7 @@ TEST(DiskStore, ErasedRecordsGiveTheirBytesBackAndStayErased) {
   }
   std::filesystem::remove(directory.path() + "/index");
   const auto store = OpenStore(TestOptions(directory.path()));
-  EXPECT_EQ(store->scanned_count(), 18u);
+  EXPECT_EQ(store->recovery().scanned_count, 18u);
   EXPECT_EQ(GetBlock(*store, blocks[5]).code(), StatusCode::kNotFound);
   EXPECT_TRUE(GetBlock(*store, blocks[6]).ok());
 }

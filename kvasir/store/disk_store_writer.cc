@@ -152,8 +152,7 @@ Status DiskStore::WriteRecordAt(const SegmentFile& segment, const PutJob& job,
                                      {Piece(page), Piece(body), Piece(tail)}, segment.end_bytes);
   if (result == 0) return OkStatus();
   ops_.Truncate(segment.file->fd(), segment.end_bytes);
-  NoteWriteFailure(result, "write a record");
-  return Unavailable(ErrnoStatus("write a record", result).message());
+  return NoteWriteFailure(ErrnoStatus("write a record", result), result);
 }
 
 Result<SegmentFile> DiskStore::SegmentFor(uint64_t record_bytes) {
@@ -171,18 +170,14 @@ Result<SegmentFile> DiskStore::SegmentFor(uint64_t record_bytes) {
   segment.id = next_segment_++;
   Result<std::shared_ptr<OpenFile>> file =
       directory_.OpenSegment(segment.id, true, &segment.direct);
-  if (!file.ok()) {
-    NoteWriteFailure(-EIO, file.status().message());
-    return Unavailable(file.status().message());
-  }
+  if (!file.ok()) return NoteWriteFailure(file.status());
   segment.file = std::move(*file);
   const std::span<std::byte> page = around_.bytes().first(kSegmentHeaderBytes);
   WriteSegmentHeader(segment.id, page);
   const int64_t result = WritePieces(ops_, segment.file->fd(), {Piece(page)}, 0);
   if (result != 0) {
     [[maybe_unused]] const Status removed = directory_.RemoveSegment(segment.id);
-    NoteWriteFailure(result, "begin a segment");
-    return Unavailable(ErrnoStatus("begin a segment", result).message());
+    return NoteWriteFailure(ErrnoStatus("begin a segment", result), result);
   }
   segment.end_bytes = kSegmentHeaderBytes;
   segment.physical_bytes = kSegmentHeaderBytes;
@@ -192,10 +187,11 @@ Result<SegmentFile> DiskStore::SegmentFor(uint64_t record_bytes) {
   return segment;
 }
 
-void DiskStore::NoteWriteFailure(int64_t negative_errno, const std::string& what) {
+// Opens the breaker; returns what the item ends with.
+Status DiskStore::NoteWriteFailure(const Status& error, int64_t negative_errno) {
   const std::lock_guard lock(mutex_);
   ++stats_.io_error_count;
-  last_error_ = ErrnoStatus(what, negative_errno).message();
+  last_error_ = error.message();
   write_breaker_.Failed(Clock::now());
   const bool full = negative_errno == -ENOSPC || negative_errno == -EDQUOT;
   // Somebody else took the room: go on with less of our own, as long as there is more than one
@@ -204,6 +200,7 @@ void DiskStore::NoteWriteFailure(int64_t negative_errno, const std::string& what
     full_device_cap_ = PhysicalBytes() - std::min(PhysicalBytes(), segment_bytes_ / 2);
     full_device_until_ = Clock::now() + kFullDeviceTime;
   }
+  return Unavailable(last_error_);
 }
 
 void DiskStore::AppendToIndex(std::span<const IndexEntry> entries) {
@@ -253,13 +250,18 @@ Status DiskStore::RecoverAll() {
     for (SegmentFile& segment : disk.segments) segments_[segment.id] = std::move(segment);
     if (!disk.segments.empty()) active_segment_ = segments_.rbegin()->first;
     writable_ = directory_.locked();
-    scanned_count_ = disk.scanned_count;
+    recovery_ = {.scanned_count = disk.scanned_count,
+                 .dropped_count = disk.dropped_count,
+                 .foreign_count = disk.foreign_count,
+                 .index_whole = disk.index_whole};
   }
   if (!directory_.locked()) return OkStatus();
   ops_.Unlink(directory_.FilePath(kIndexTemporaryName));
   KVASIR_RETURN_IF_ERROR(EnforceCap());
   // A device that is full or read-only still serves what is there.
-  if (!WriteSnapshot().ok()) NoteWriteFailure(-EIO, "write the index");
+  const Status snapshot = WriteSnapshot();
+  if (!snapshot.ok()) [[maybe_unused]]
+    const Status noted = NoteWriteFailure(snapshot);
   return OkStatus();
 }
 
@@ -324,9 +326,9 @@ void DiskStore::Refresh() {
   }
   struct stat info;
   const bool there = stat(directory_.FilePath(kIndexFileName).c_str(), &info) == 0;
-  const int64_t index_bytes = there ? static_cast<int64_t>(info.st_ino ^ (info.st_size << 20)) : 0;
-  if (index_bytes == refreshed_index_bytes_) return;
-  refreshed_index_bytes_ = index_bytes;
+  const std::pair<uint64_t, int64_t> seen = {there ? info.st_ino : 0, there ? info.st_size : 0};
+  if (seen == index_seen_) return;
+  index_seen_ = seen;
   // A writer that is at work may be caught in between: the next change brings the next look.
   [[maybe_unused]] const Status status = RecoverAll();
 }

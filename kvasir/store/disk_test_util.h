@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -24,11 +25,15 @@
 
 namespace kvasir {
 
-// A directory that is gone with the object.
+// A directory that is gone with the object; in memory where many lives of a store are wanted and
+// the system has a place for that.
 class TestDirectory {
  public:
-  TestDirectory() {
-    std::string name = testing::TempDir() + "kvasir_store_XXXXXX";
+  enum class Place { kDisk, kMemory };
+  explicit TestDirectory(Place place = Place::kDisk) {
+    const bool in_memory = place == Place::kMemory && access("/dev/shm", W_OK) == 0;
+    std::string name =
+        (in_memory ? "/dev/shm/" : testing::TempDir()) + std::string("kvasir_store_XXXXXX");
     path_ = mkdtemp(name.data()) + std::string("/store");
   }
   ~TestDirectory() {

@@ -99,6 +99,34 @@ class Cache(unittest.TestCase):
         self.assertIn("/etc/passwd at byte 0: ", self.cache("import", "/etc/passwd", code=2).stderr)
 
 
+class Replay(unittest.TestCase):
+    # Three requests: a prompt, its next turn, another prompt. The second finds two blocks.
+    TRACE = "".join(json.dumps({"timestamp": i, "input_length": 512 * len(ids),
+                                "output_length": 9, "hash_ids": ids}) + "\n"
+                    for i, ids in enumerate([[1, 2], [1, 2, 3], [4]]))
+
+    def test_prints_shares(self):
+        with tempfile.TemporaryDirectory() as directory:
+            chart = os.path.join(directory, "chart.svg")
+            done = run("replay", "-", "--blocks", "1,100", "--policies", "lru,ours", "--json",
+                       "--svg", chart, text=self.TRACE)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(xml.dom.minidom.parse(chart).documentElement.tagName, "svg")
+        report = json.loads(done.stdout)
+        self.assertEqual((report["requests"], report["blocks"], report["different_blocks"]),
+                         (3, 6, 4))
+        found = {(c["policy"], c["blocks"]): c["hit_blocks"] for c in report["caches"]}
+        # With one place LRU has block 2 when 1 is asked for; ours keeps 1, which 2 follows.
+        self.assertEqual(found, {("lru", 1): 0, ("lru", 100): 2, ("ours", 1): 1, ("ours", 100): 2})
+        written = [t["written_blocks"] for t in report["tiers"] if t["ram_blocks"] == 100]
+        self.assertEqual(written, [4, 4, 2, 4])  # the second touch writes 1 and 2 alone
+
+    def test_prints_tables(self):
+        done = run("replay", "-", "--blocks", "100", text=self.TRACE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| belady | 33.33 |", done.stdout)
+
+
 class Refusals(unittest.TestCase):
     def refused(self, expected, *arguments, **options):
         done = run(*arguments, **options)
@@ -114,6 +142,15 @@ class Refusals(unittest.TestCase):
         self.refused("--threads: '0' is not a whole number from 1 to 1024", "info", "--threads", "0")
         self.refused("--tests: 'pp0' is no test", "bench", "--tests", "pp0")
         self.refused("--text", "perplexity")
+
+    def test_traces(self):
+        self.refused("-: line 2: hash_ids is not an array", "replay", "-", text=(
+            '{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": [1]}\n'
+            '{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": 1}\n'))
+        self.refused("the trace has no requests", "replay", "-", text="")
+        self.refused("none of fifo, lru", "replay", "-", "--policies", "lru,mru", text="")
+        self.refused("--disk-blocks has 1 sizes, but --blocks has 2", "replay", "-", "--blocks",
+                     "1,2", "--disk-blocks", "5", text="")
 
     def test_files(self):
         self.refused("'/no/such.gguf', which --model names", "info", "--model", "/no/such.gguf")

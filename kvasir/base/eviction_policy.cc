@@ -124,8 +124,8 @@ EvictionPolicy::Item EvictionPolicy::Victim() const {
     // Ages of the bin, from the oldest: it may hold none.
     const uint64_t age_end = uint64_t{2} << cell.age_bin;
     const uint64_t oldest = age_end > now_ ? 0 : now_ - age_end + 1;
-    const auto found = records_[*queue.begin()].last_use >= oldest ? queue.begin()
-                                                                   : queue.lower_bound(oldest);
+    const auto found =
+        records_[*queue.begin()].last_use >= oldest ? queue.begin() : queue.lower_bound(oldest);
     if (found == queue.end()) continue;
     const uint64_t last_use = records_[*found].last_use;
     if (ReuseModel::AgeBin(now_ - last_use) != cell.age_bin) continue;

@@ -61,6 +61,8 @@ class EvictionPolicy {
   // bytes would bring at `price` uses a byte and unit of time.
   double GainOf(uint64_t key, uint64_t bytes, double price) const;
 
+  // Whether a key was asked for before, as far as that is remembered.
+  bool Remembers(uint64_t key) const { return ghosts_.Find(key, now_).has_value(); }
   // Whether no record follows it.
   bool CanRemove(Item item) const { return records_[item].child_count == 0; }
   bool Contains(Item item) const { return item < records_.size() && records_[item].is_present; }

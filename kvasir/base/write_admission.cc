@@ -24,10 +24,7 @@ bool WriteAdmission::ShouldWrite(uint64_t key, uint64_t parent, uint64_t bytes) 
     }
   }
   if (worth && used_bytes_ + bytes > capacity_bytes_) {
-    const Item victim = policy_.Victim();
-    worth = victim != EvictionPolicy::kNone &&
-            policy_.GainOf(key, bytes, policy_.Value(victim)) >= kUsesPerWriteMin &&
-            MakeRoom(bytes, parent_item);
+    worth = IsWorthAWrite(key, bytes) && MakeRoom(bytes, parent_item);
   }
   if (!worth) {
     policy_.NoteAbsent(key);
@@ -49,6 +46,14 @@ void WriteAdmission::Forget(uint64_t key) {
   // one be removed.
   const auto found = items_.find(key);
   if (found != items_.end() && policy_.CanRemove(found->second)) Remove(found->second, false);
+}
+
+bool WriteAdmission::IsWorthAWrite(uint64_t key, uint64_t bytes) const {
+  const Item victim = policy_.Victim();
+  if (victim == EvictionPolicy::kNone) return false;
+  const double price = policy_.Value(victim);
+  if (policy_.Remembers(key)) return policy_.GainOf(key, bytes, price) >= kUsesPerWriteMin;
+  return policy_.GainOf(key, bytes, kFirstPriceFactor * price) >= kFirstUsesPerWriteMin;
 }
 
 bool WriteAdmission::MakeRoom(uint64_t bytes, Item parent) {

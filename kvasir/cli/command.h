@@ -29,6 +29,7 @@ CommandFunction AddPerplexityCommand(CLI::App& parent);
 CommandFunction AddEvalCommand(CLI::App& parent);
 CommandFunction AddEvalSelectCommand(CLI::App& parent);
 CommandFunction AddKvCalibrateCommand(CLI::App& parent);
+CommandFunction AddReplayCommand(CLI::App& parent);
 CommandFunction AddQuantizeCommand(CLI::App& parent);
 CommandFunction AddTokenizeCommand(CLI::App& parent);
 // Groups: their own commands are below them.

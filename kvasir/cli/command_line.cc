@@ -39,6 +39,7 @@ constexpr std::pair<const char*, CommandFunction (*)(CLI::App&)> kCommands[] = {
     {"eval", AddEvalCommand},
     {"eval-select", AddEvalSelectCommand},
     {"kv-calibrate", AddKvCalibrateCommand},
+    {"replay", AddReplayCommand},
     {"quantize", AddQuantizeCommand},
     {"tokenize", AddTokenizeCommand},
     {"cache", AddCacheCommand},

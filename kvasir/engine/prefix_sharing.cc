@@ -55,6 +55,7 @@ PrefixSharing::Adopted PrefixSharing::Adopt(Sequence& sequence) {
   cache_->index().Match(held == 0 ? kNoBlock : table.blocks()[held - 1], keys.subspan(held),
                         sequence.tokens().subspan(held * kKvBlockTokens), &matched_);
   if (matched_.empty()) return {};
+  cache_->index().CountUse(matched_);
   table.AppendShared(matched_);
   sequence.sharing().indexed_count = table.complete_block_count();
   return {matched_.size(), tiers_ == nullptr ? 0 : tiers_->Adopted(matched_)};

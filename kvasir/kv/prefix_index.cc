@@ -6,7 +6,8 @@
 
 namespace kvasir {
 
-PrefixIndex::PrefixIndex(BlockPool& pool) : pool_(pool), nodes_(pool.block_count()) {
+PrefixIndex::PrefixIndex(BlockPool& pool)
+    : pool_(pool), nodes_(pool.block_count()), policy_(pool.block_count()) {
   pool_.SetKeeper(this);
 }
 
@@ -28,6 +29,13 @@ void PrefixIndex::Match(BlockId parent, std::span<const BlockKey> keys,
     }
     parent = found->second;
     blocks->push_back(parent);
+  }
+}
+
+void PrefixIndex::CountUse(std::span<const BlockId> blocks) {
+  for (const BlockId block : blocks) {
+    KVASIR_CHECK(Knows(block));
+    if (!node(block).idle) policy_.Use(EvictionPolicy::Item(block));
   }
 }
 
@@ -55,6 +63,10 @@ PrefixIndex::Published PrefixIndex::Publish(std::string_view salt, BlockId paren
   n.entry.salt = root->second.salt;
   blocks_by_key_.emplace(key, block);
   Link(block);
+  const auto item = EvictionPolicy::Item(block);
+  policy_.Insert(item, KeyHash()(key),
+                 parent == kNoBlock ? EvictionPolicy::kNone : EvictionPolicy::Item(parent), 1);
+  policy_.Hold(item);
   ++stored_count_;
   return Published::kStored;
 }
@@ -92,7 +104,7 @@ size_t PrefixIndex::Drop(BlockId block) {
     const BlockId parent = node(b).entry.parent;
     while (node(b).entry.own_pin_count > 0) Unpin(b);
     const bool idle = node(b).idle;
-    Remove(b);
+    Remove(b, false);
     if (idle) pool_.FreeKept(b);
     ++count;
     if (b == block) return count;
@@ -142,20 +154,21 @@ bool PrefixIndex::KeepReleased(BlockId block) {
   if (!n.known) return false;
   n.idle = true;
   n.entry.last_release = ++release_count_;
-  if (IsEvictable(n)) evictable_.emplace(n.entry.last_release, block);
+  policy_.Release(EvictionPolicy::Item(block));
   return true;
 }
 
 void PrefixIndex::TakeBack(BlockId block) {
-  Node& n = node(block);
-  if (IsEvictable(n)) evictable_.erase({n.entry.last_release, block});
-  n.idle = false;
+  policy_.Use(EvictionPolicy::Item(block));
+  policy_.Hold(EvictionPolicy::Item(block));
+  node(block).idle = false;
 }
 
 BlockId PrefixIndex::Evict() {
-  KVASIR_CHECK(!evictable_.empty());
-  const BlockId block = evictable_.begin()->second;
-  Remove(block);
+  const EvictionPolicy::Item victim = policy_.Victim();
+  KVASIR_CHECK(victim != EvictionPolicy::kNone);
+  const BlockId block = BlockId(victim);
+  Remove(block, true);
   ++evicted_count_;
   return block;
 }
@@ -167,20 +180,16 @@ BlockId& PrefixIndex::FirstChildOf(const Entry& entry) {
 
 void PrefixIndex::Link(BlockId block) {
   Node& n = node(block);
-  if (n.entry.parent != kNoBlock) {
-    Node& parent = node(n.entry.parent);
-    if (IsEvictable(parent)) evictable_.erase({parent.entry.last_release, n.entry.parent});
-  }
   BlockId& first = FirstChildOf(n.entry);
   n.next_sibling = first;
   if (first != kNoBlock) node(first).previous_sibling = block;
   first = block;
 }
 
-void PrefixIndex::Remove(BlockId block) {
+void PrefixIndex::Remove(BlockId block, bool remember) {
   Node& n = node(block);
   KVASIR_CHECK(n.known && n.first_child == kNoBlock && n.entry.pin_count == 0);
-  if (IsEvictable(n)) evictable_.erase({n.entry.last_release, block});
+  policy_.Remove(EvictionPolicy::Item(block), remember);
   blocks_by_key_.erase(n.entry.key);
   if (n.next_sibling != kNoBlock) node(n.next_sibling).previous_sibling = n.previous_sibling;
   BlockId& first = FirstChildOf(n.entry);
@@ -192,9 +201,6 @@ void PrefixIndex::Remove(BlockId block) {
   const BlockId parent = n.entry.parent;
   if (parent == kNoBlock && first == kNoBlock) roots_.erase(std::string(n.entry.salt));
   n = Node();
-  if (parent != kNoBlock && IsEvictable(node(parent))) {
-    evictable_.emplace(node(parent).entry.last_release, parent);
-  }
 }
 
 }  // namespace kvasir

@@ -1,8 +1,8 @@
 // PrefixIndex: which sealed blocks hold which tokens: a forest of blocks, a root for each salt, a
 // child for each block that was seen to follow another. Finds the longest known beginning of a
-// sequence, and keeps blocks that nobody holds any more until the pool needs their memory, the
-// least recently released first and children before their parents. Token ids are compared on every
-// hit: equal keys alone are not believed. Engine thread only.
+// sequence, and keeps blocks that nobody holds any more until the pool needs their memory: those
+// first that are least likely to be used again (EvictionPolicy), children before their parents.
+// Token ids are compared on every hit: equal keys alone are not believed. Engine thread only.
 //
 // Every ancestor of a block that is held or pinned is held or pinned too: who takes a block takes
 // all before it. So the blocks with no holder can all be evicted, leaves first.
@@ -14,14 +14,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
+#include "kvasir/base/eviction_policy.h"
 #include "kvasir/formats/kv_block_layout.h"
 #include "kvasir/formats/token_id.h"
 #include "kvasir/kv/block_key.h"
@@ -44,6 +43,10 @@ class PrefixIndex final : public BlockKeeper {
   // evicted by the next Allocate unless they are referenced before. REQUIRES tokens for all keys.
   void Match(BlockId parent, std::span<const BlockKey> keys, std::span<const TokenId> tokens,
              std::vector<BlockId>* blocks) const;
+
+  // Says that somebody takes these blocks of Match: those that others hold count as used once more.
+  // Of blocks that nobody holds, being referenced says so. Call it before they are referenced.
+  void CountUse(std::span<const BlockId> blocks);
 
   enum class Published { kStored, kKnown, kOrphan };
   // Makes `block` findable as the child of `parent`, or, when that is kNoBlock, as the first block
@@ -119,17 +122,18 @@ class PrefixIndex final : public BlockKeeper {
   };
 
   Node& node(BlockId block) { return nodes_[size_t(block)]; }
-  bool IsEvictable(const Node& n) const { return n.known && n.idle && n.first_child == kNoBlock; }
   BlockId& FirstChildOf(const Entry& entry);
   void Link(BlockId block);
-  // Takes a leaf out of tree and map. The memory stays whose it is.
-  void Remove(BlockId block);
+  // Takes a leaf out of tree and map; `remember` its key when it may well come back. The memory
+  // stays whose it is.
+  void Remove(BlockId block, bool remember);
 
   BlockPool& pool_;
   std::vector<Node> nodes_;  // by block
   std::unordered_map<BlockKey, BlockId, KeyHash> blocks_by_key_;
-  std::unordered_map<std::string, Root> roots_;       // by salt
-  std::set<std::pair<uint64_t, BlockId>> evictable_;  // (last_release, leaf that is idle)
+  std::unordered_map<std::string, Root> roots_;  // by salt
+  // Its items are the known blocks, each held as long as somebody holds the block.
+  EvictionPolicy policy_;
   uint64_t release_count_ = 0;
   size_t pinned_block_count_ = 0;
   uint64_t stored_count_ = 0;

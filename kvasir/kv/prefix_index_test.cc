@@ -4,6 +4,8 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -237,6 +239,45 @@ TEST_F(PrefixIndexTest, WithoutAnIndexReleasedBlocksAreFree) {
   index_.reset();
   EXPECT_EQ(pool_->free_count(), 8);
   Press(8);
+}
+
+// Eight prompts that come again in turn, between prompts that never do: 72 blocks pass from one use
+// to the next, three times what the pool has, so that LRU would find none of them.
+class PrefixIndexScanTest : public PrefixIndexTest {
+ protected:
+  PrefixIndexScanTest() : PrefixIndexTest(24) {}
+};
+
+TEST_F(PrefixIndexScanTest, PromptsThatComeOnceDoNotDriveOutThoseThatReturn) {
+  size_t found = 0;
+  int once = 0;
+  for (int round = 0; round < 200; ++round) {
+    for (char prompt = 'a'; prompt <= 'h'; ++prompt) {
+      const std::string letters(1, prompt);
+      found += round >= 100 && !Match(letters).empty();
+      { const BlockTable table = Compute(letters); }
+      for (int i = 0; i < 4; ++i, ++once) {
+        const BlockTable table = Compute("xy", std::to_string(once));
+      }
+    }
+  }
+  EXPECT_GT(found, 100u * 8 * 7 / 10);
+}
+
+TEST_F(PrefixIndexScanTest, UsesOfBlocksThatAreHeldCount) {
+  // Both prompts were released at the same time, "a" was taken often while it was held.
+  {
+    const BlockTable a = Compute("a"), b = Compute("b");
+    for (int i = 0; i < 100; ++i) {
+      index_->CountUse(Match("a"));
+      // Others come once and go, so that it is learnt what a use is worth.
+      if (i % 4 == 0) Press(22);
+      { const BlockTable other = Compute("xy", std::to_string(i)); }
+    }
+  }
+  Press(pool_->free_count() + pool_->kept_count() - 1);
+  EXPECT_EQ(Match("a").size(), 1);
+  EXPECT_EQ(Match("b").size(), 0);
 }
 
 // Random sequences over few letters, held for random times: whatever is found holds the tokens that

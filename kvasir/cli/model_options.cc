@@ -225,7 +225,9 @@ Result<EngineOptions> EngineOptionsFor(const ModelOptions& options, const Loaded
   engine.chunk_tokens = std::max(options.chunk_tokens, sequence_count);
   engine.prefix_cache = options.prefix_cache();
   engine.model_identity = loaded.identity;
-  if (options.has_kv_disk()) KVASIR_ASSIGN_OR_RETURN(engine.store, OpenKvDisk(options));
+  if (options.has_kv_disk()) {
+    KVASIR_ASSIGN_OR_RETURN(engine.store, OpenKvDisk(options));
+  }
   return engine;
 }
 

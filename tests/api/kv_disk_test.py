@@ -93,7 +93,7 @@ class KvDisk(unittest.TestCase):
             self.ask(server, messages, extra_body={"cache_salt": "alice"})
             self.ask(server, messages, extra_body={"cache_salt": "bob"})
             self.wait_until_stored(server)
-            status, reply = server.admin("DELETE", "/v1/kv/prefixes?salt=alice")
+            status, reply = server.admin("DELETE", "/v1/kv/prefixes?salt=/alice")
             self.assertEqual(status, 200)
             self.assertGreater(reply["erased_record_count"], 0)
         with self.serve() as server:

@@ -72,9 +72,10 @@ TEST(CommandLineTest, ALaterFlagReplacesAnEarlierOne) {
 
 TEST(CommandLineTest, SuggestsTheNearestCommandAndFlag) {
   EXPECT_EQ(Refusal({"chta"}), "unknown command 'chta'; did you mean chat?");
-  EXPECT_EQ(Refusal({"deploy"}),
-            "unknown command 'deploy'; the commands are chat, generate, serve, info, bench, "
-            "perplexity, eval, eval-select, kv-calibrate, quantize, tokenize, attention");
+  EXPECT_EQ(Refusal({"unheard-of"}),
+            "unknown command 'unheard-of'; the commands are chat, generate, serve, info, bench, "
+            "perplexity, eval, eval-select, kv-calibrate, replay, quantize, tokenize, cache, "
+            "attention");
   EXPECT_EQ(Refusal({"serve", "--prot=1"}), "unknown flag --prot for serve; did you mean --port?");
   EXPECT_EQ(Refusal({"chat", "--thread", "2"}),
             "unknown flag --thread for chat; did you mean --threads?");

@@ -160,6 +160,33 @@ TEST_P(TierTest, SaltsIsolate) {
   EXPECT_EQ(Run(*engine, request).loaded_token_count, 96u);
 }
 
+// Salts that are near to the one whose blocks are stored, as text and as bytes.
+TEST_P(TierTest, NoOtherSaltFindsABlock) {
+  const std::string salt = "group:research/alice";
+  const Request request{.prompt = Prompt(40, 6), .token_count_max = 1, .cache_salt = salt};
+  const auto engine = Make(40);
+  Run(*engine, request);
+  Flush(*engine);
+  const PrefixCache& cache = *engine->prefix_cache();
+  const auto found = [&](const std::string& other) {
+    size_t count = 0;
+    store_->Lookup(cache.Keys(request.prompt, other), kNoDeadline,
+                   [&](const Result<size_t>& leading) { count = *leading; });
+    return count;
+  };
+  ASSERT_EQ(found(salt), 1u);
+  std::mt19937 random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    std::string other = salt.substr(0, random() % (salt.size() + 1));
+    for (size_t more = random() % 4; more > 0; --more) {
+      other.insert(random() % (other.size() + 1), 1, static_cast<char>(random()));
+    }
+    if (other == salt) continue;
+    ASSERT_EQ(found(other), 0u) << i;
+    ASSERT_TRUE(TenantTag(other) != TenantTag(salt)) << i;
+  }
+}
+
 TEST_P(TierTest, OtherWeightsFindNothing) {
   const Request request{.prompt = Prompt(100, 6), .token_count_max = 1};
   {

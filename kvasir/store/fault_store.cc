@@ -105,7 +105,9 @@ void FaultStore::Run() {
   }
 }
 
-StoreOperation FaultStore::Get(std::vector<GetItem> items, StoreDeadline deadline, StoreDone done) {
+template <typename Item, typename PassOn>
+StoreOperation FaultStore::AddAll(Call call, const std::vector<Item>& items, StoreDeadline deadline,
+                                  const StoreDone& done, const PassOn& pass_on) {
   StoreOperation operation;
   {
     const std::lock_guard lock(mutex_);
@@ -113,40 +115,32 @@ StoreOperation FaultStore::Get(std::vector<GetItem> items, StoreDeadline deadlin
   }
   for (size_t i = 0; i < items.size(); ++i) {
     const auto end = [i, done](const Status& status) { done(i, status); };
-    Add(Call::kGet, items[i].identity.key, items[i].payload.size(),
+    const auto pass_one_on = [item = items[i], end, pass_on] {
+      pass_on(item, [end](size_t, const Status& status) { end(status); });
+    };
+    Add(call, items[i].identity.key, items[i].payload.size(),
         {.operation = operation,
          .deadline = deadline,
          .held = false,
          .due = {},
-         .pass_on =
-             [this, item = items[i], deadline, end] {
-               behind_.Get({item}, deadline, [end](size_t, const Status& s) { end(s); });
-             },
+         .pass_on = pass_one_on,
          .end = end});
   }
   return operation;
 }
 
+StoreOperation FaultStore::Get(std::vector<GetItem> items, StoreDeadline deadline, StoreDone done) {
+  return AddAll(Call::kGet, items, deadline, done,
+                [this, deadline](const GetItem& item, StoreDone one_done) {
+                  behind_.Get({item}, deadline, std::move(one_done));
+                });
+}
+
 StoreOperation FaultStore::Put(std::vector<PutItem> items, StoreDeadline deadline, StoreDone done) {
-  StoreOperation operation;
-  {
-    const std::lock_guard lock(mutex_);
-    operation = ++operation_;
-  }
-  for (size_t i = 0; i < items.size(); ++i) {
-    const auto end = [i, done](const Status& status) { done(i, status); };
-    Add(Call::kPut, items[i].identity.key, items[i].payload.size(),
-        {.operation = operation,
-         .deadline = deadline,
-         .held = false,
-         .due = {},
-         .pass_on =
-             [this, item = items[i], deadline, end] {
-               behind_.Put({item}, deadline, [end](size_t, const Status& s) { end(s); });
-             },
-         .end = end});
-  }
-  return operation;
+  return AddAll(Call::kPut, items, deadline, done,
+                [this, deadline](const PutItem& item, StoreDone one_done) {
+                  behind_.Put({item}, deadline, std::move(one_done));
+                });
 }
 
 void FaultStore::Cancel(StoreOperation operation) {

@@ -62,6 +62,11 @@ class FaultStore final : public BlockStore {
     std::function<void(const Status&)> end;
   };
 
+  // The items of a Get or Put, each of which `pass_on` gives to the store behind when its time
+  // comes.
+  template <typename Item, typename PassOn>
+  StoreOperation AddAll(Call call, const std::vector<Item>& items, StoreDeadline deadline,
+                        const StoreDone& done, const PassOn& pass_on);
   void Add(Call call, const Digest& key, size_t payload_bytes, Waiting waiting);
   void Run();
 

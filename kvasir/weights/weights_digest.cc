@@ -11,26 +11,18 @@
 
 #include "kvasir/base/hash.h"
 #include "kvasir/base/mapped_file.h"
+#include "kvasir/weights/tensor_hash.h"
 
 namespace kvasir {
 namespace {
 
 constexpr size_t kDigestCharacters = 64;
 
-void UpdateNumber(Sha256& hash, uint64_t value) {
-  hash.Update(std::as_bytes(std::span(&value, 1)));
-}
-
 std::string ComputeDigest(const Checkpoint& checkpoint) {
   Sha256 hash;
   hash.Update("kvasir weights");
   for (const auto& [role, tensor] : checkpoint.tensors()) {
-    UpdateNumber(hash, static_cast<uint64_t>(role.first));
-    UpdateNumber(hash, role.second);
-    UpdateNumber(hash, static_cast<uint64_t>(tensor.dtype));
-    UpdateNumber(hash, tensor.rows);
-    UpdateNumber(hash, tensor.cols);
-    UpdateNumber(hash, tensor.bytes.size());
+    UpdateTensorHead(hash, role, tensor);
     hash.Update(tensor.bytes);
   }
   return ToHex(hash.Finish());

@@ -5,15 +5,12 @@
 #include <span>
 
 #include "kvasir/base/hash.h"
+#include "kvasir/weights/tensor_hash.h"
 
 namespace kvasir {
 namespace {
 
 constexpr size_t kSampleBytes = 4096;  // a page: reading less saves nothing
-
-void UpdateNumber(Sha256& hash, uint64_t value) {
-  hash.Update(std::as_bytes(std::span(&value, 1)));
-}
 
 void UpdateSample(Sha256& hash, std::span<const std::byte> bytes, size_t offset) {
   hash.Update(bytes.subspan(offset, std::min(kSampleBytes, bytes.size() - offset)));
@@ -24,12 +21,7 @@ void UpdateSample(Sha256& hash, std::span<const std::byte> bytes, size_t offset)
 std::string WeightsIdentity(const Checkpoint& checkpoint) {
   Sha256 hash;
   for (const auto& [role, tensor] : checkpoint.tensors()) {
-    UpdateNumber(hash, static_cast<uint64_t>(role.first));
-    UpdateNumber(hash, role.second);
-    UpdateNumber(hash, static_cast<uint64_t>(tensor.dtype));
-    UpdateNumber(hash, tensor.rows);
-    UpdateNumber(hash, tensor.cols);
-    UpdateNumber(hash, tensor.bytes.size());
+    UpdateTensorHead(hash, role, tensor);
     const size_t last = tensor.bytes.size() - std::min(kSampleBytes, tensor.bytes.size());
     for (const size_t offset : {size_t{0}, last / 2, last})
       UpdateSample(hash, tensor.bytes, offset);
